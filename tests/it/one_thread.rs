@@ -67,9 +67,30 @@ pub(crate) struct Pipe {
     pub held_until: MonoNs,
     /// When a fault last had an effect.
     pub troubled: MonoNs,
-    /// Most bytes that are read in one turn, and those that wait for the next.
+    /// Most bytes that are read in one turn, those that wait for the next, and since when how many of them do.
     pub read_max: usize,
     waiting: VecDeque<u8>,
+    since: VecDeque<(MonoNs, usize)>,
+}
+
+impl Pipe {
+    fn take_waiting(&mut self, mut length: usize) -> Vec<u8> {
+        let read = self.waiting.drain(..length).collect();
+        while let Some((_, bytes)) = self.since.front_mut() {
+            let taken = length.min(*bytes);
+            (*bytes, length) = (*bytes - taken, length - taken);
+            if *bytes > 0 {
+                break;
+            }
+            self.since.pop_front();
+        }
+        read
+    }
+
+    /// Since when the oldest byte waits that was not read; `None`: there is none.
+    pub fn unread_since(&self) -> Option<MonoNs> {
+        self.since.front().map(|(at, _)| *at)
+    }
 }
 
 pub(crate) struct OneThread {
@@ -160,6 +181,7 @@ impl OneThread {
                 troubled: MonoNs(0),
                 read_max: usize::MAX,
                 waiting: VecDeque::new(),
+                since: VecDeque::new(),
             })
             .collect();
         let now = clock.now();
@@ -249,6 +271,7 @@ impl OneThread {
             let handover = &mut self.handover;
             if pipe.far.is_none() && pipe.feed.is_open() {
                 pipe.waiting.clear();
+                pipe.since.clear();
                 pipe.feed.lose(End::Socket("cut".to_owned()), &mut |event| handover.push(event));
             }
             if pipe.feed.end().is_some() && pipe.opens_at == MonoNs(u64::MAX) {
@@ -357,15 +380,19 @@ impl OneThread {
                 if now < pipe.held_until {
                     break;
                 }
-                let said = std::mem::take(far.output());
+                let (said, is_over) = (std::mem::take(far.output()), far.ending().is_some());
                 pipe.waiting.extend(&said);
+                if !said.is_empty() {
+                    pipe.since.push_back((now, said.len()));
+                }
                 let length = pipe.waiting.len().min(room);
                 room -= length;
+                let read = pipe.take_waiting(length);
                 if length > 0 {
-                    let read: Vec<u8> = pipe.waiting.drain(..length).collect();
-                    pipe.feed.receive_some(&read, pipe.waiting.len(), now, &clock, &mut push);
+                    let waiting = if pipe.feed.wants_waiting(now) { pipe.waiting.len() } else { 0 };
+                    pipe.feed.receive_some(&read, waiting, now, &clock, &mut push);
                 }
-                if far.ending().is_some() {
+                if is_over {
                     pipe.far = None;
                 }
                 if asked.is_empty() && length == 0 {

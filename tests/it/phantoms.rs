@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use spreadwire::detector::scan::DetectorOptions;
-use spreadwire::market::opportunity::{Change, Opportunity, gross_pct};
+use spreadwire::market::opportunity::{Change, Opportunity, Proof, gross_pct};
 use spreadwire::market::{Decimal, InstrumentId, Level, VenueId};
 use spreadwire::sim::prices::Liveliness;
 use spreadwire::sim::truth::{TrueTop, Truth, TruthSink};
-use spreadwire::time::{MS, UnixNs};
+use spreadwire::time::{MS, MonoNs, UnixNs};
 
 use crate::one_thread::{OneThread, Setting};
 
@@ -74,9 +74,12 @@ struct Seen {
 struct Run {
     rig: OneThread,
     record: Record,
-    /// When the wall clock was 0 on the monotonic one.
     alerts: Vec<(UnixNs, Opportunity)>,
+    /// Whatever was sent as proven.
+    proven: Vec<(UnixNs, MonoNs, Opportunity)>,
     seen: Vec<Seen>,
+    /// Those of `seen` that are open.
+    open: HashMap<Route, usize>,
     /// Refusals by the pair of venues and the word of the reason.
     refused: BTreeMap<(VenueId, VenueId, &'static str), u64>,
     phantom: Phantom,
@@ -86,7 +89,8 @@ fn threshold() -> Decimal {
     DetectorOptions::default().threshold_pct
 }
 
-fn play(phantom: Phantom, seed: u64, minutes: f64) -> Run {
+/// A market in which nothing has happened yet.
+fn begin(phantom: Phantom, seed: u64) -> Run {
     let setting = Setting {
         seed,
         venues: &VENUES,
@@ -99,26 +103,30 @@ fn play(phantom: Phantom, seed: u64, minutes: f64) -> Run {
     rig.follow(&phantom.faults.iter().map(entry).collect::<String>());
     let record = Record::default();
     rig.record_truth(Truth::new(Box::new(record.clone())));
-    let (alerts, seen, refused) = (Vec::new(), Vec::new(), BTreeMap::new());
-    let mut run = Run { rig, record, alerts, seen, refused, phantom };
-    let mut open = HashMap::new();
+    let (alerts, proven, seen) = (Vec::new(), Vec::new(), Vec::new());
+    let (open, refused) = (HashMap::new(), BTreeMap::new());
+    Run { rig, record, alerts, proven, seen, open, refused, phantom }
+}
+
+fn play(phantom: Phantom, seed: u64, minutes: f64) -> Run {
+    let mut run = begin(phantom, seed);
     let ms = (minutes * 60_000.0) as u64;
     while run.rig.elapsed_ms() < ms {
-        run.step(&mut open);
+        run.step(UPDATES);
     }
-    run.close(open);
+    run.count();
     run
 }
 
 type Route = (InstrumentId, VenueId, VenueId);
 
 impl Run {
-    fn step(&mut self, open: &mut HashMap<Route, usize>) {
+    fn step(&mut self, updates: usize) {
         let rig = &mut self.rig;
         rig.hand.advance(STEP_MS * MS);
         rig.trouble();
         rig.open();
-        rig.step_prices(UPDATES);
+        rig.step_prices(updates);
         rig.each_second();
         if rig.elapsed_ms() % LIST_EVERY_MS < STEP_MS {
             rig.read_lists();
@@ -131,11 +139,11 @@ impl Run {
             let route = (found.instrument, found.buy.venue, found.sell.venue);
             match event.change {
                 Change::Opened => {
-                    open.insert(route, self.seen.len());
+                    self.open.insert(route, self.seen.len());
                     self.seen.push(Seen { opportunity: found, from: now, to: None });
                 }
                 Change::Closed(_) => {
-                    let at = open.remove(&route).expect("closed without being open");
+                    let at = self.open.remove(&route).expect("closed without being open");
                     self.seen[at].to = Some(now);
                 }
                 _ => {}
@@ -143,11 +151,14 @@ impl Run {
             if event.alert {
                 self.alerts.push((now, found));
             }
+            if found.coexistence.proof == Proof::Proven && event.change.reason().is_none() {
+                self.proven.push((now, rig.now(), found));
+            }
         }
     }
 
-    fn close(&mut self, open: HashMap<Route, usize>) {
-        drop(open);
+    /// Takes the refusals from the detector's report.
+    fn count(&mut self) {
         let report = self.rig.matrix.load().findings().refusals.clone();
         self.refused = report.routes.iter().map(|(buy, sell, why, n)| ((*buy, *sell, why.word()), *n)).collect();
     }
@@ -190,8 +201,13 @@ impl Books {
         &history[first..end.max(first)]
     }
 
-    /// Whether at some moment of the last `within_ns` the two books really crossed by more than the threshold.
-    fn crossed(&self, found: &Opportunity, now: UnixNs, within_ns: u64) -> bool {
+    /// Whether at some moment of the last `within_ns` the two books, of the buy venue and the sell venue, were `so`.
+    fn were(
+        &self,
+        found: &Opportunity,
+        (now, within_ns): (UnixNs, u64),
+        so: impl Fn(&TrueTop, &TrueTop) -> bool,
+    ) -> bool {
         let from = UnixNs(now.0 - within_ns);
         let [buys, sells] =
             [found.buy.venue, found.sell.venue].map(|venue| self.between(found.instrument, venue, from, now));
@@ -199,7 +215,7 @@ impl Books {
         buys.iter().enumerate().any(|(b, buy)| {
             sells.iter().enumerate().any(|(s, sell)| {
                 let (start, end) = (buy.time.max(sell.time).max(from), until(buys, b).min(until(sells, s)));
-                start <= end && is_real(buy, sell)
+                start <= end && so(buy, sell)
             })
         })
     }
@@ -275,15 +291,29 @@ fn is_troubled(books: &Books, instrument: InstrumentId, venue: VenueId, from: Un
     books.between(instrument, venue, from, to).iter().any(|top| !top.faults.is_empty())
 }
 
-/// What a judgement found wrong; empty if nothing.
-fn judge(run: &Run) -> (Vec<String>, usize, usize) {
-    let (books, mut wrong) = (Books::new(run), Vec::new());
-    let phantom = VenueId(VENUES.iter().position(|name| *name == run.phantom.venue).unwrap() as u16);
-    for (at, found) in &run.alerts {
-        if !books.crossed(found, *at, LATE_MAX_NS) {
-            wrong.push(format!("an alert without a cross at {}: {}", ms_of(run, *at), shown(run, found)));
+/// What is wrong with the alerts; empty if nothing. And how many there are.
+fn judge_alerts(run: &Run) -> (Vec<String>, usize, Books) {
+    let books = Books::new(run);
+    let is_wrong = |(at, found): &&(UnixNs, Opportunity)| !books.were(found, (*at, LATE_MAX_NS), is_real);
+    let wrong = run.alerts.iter().filter(is_wrong);
+    let wrong =
+        wrong.map(|(at, found)| format!("an alert without a cross at {}: {}", ms_of(run, *at), shown(run, found)));
+    let mut wrong: Vec<String> = wrong.collect();
+    for (at, now, found) in &run.proven {
+        let [buy, sell] = [found.buy, found.sell].map(|leg| leg.level.price);
+        let begun = found.coexistence.begun[0].max(found.coexistence.begun[1]);
+        let within_ns = now.since(begun) + 2 * STEP_MS * MS;
+        if !books.were(found, (*at, within_ns), |b, s| (b.ask.price, s.bid.price) == (buy, sell)) {
+            wrong.push(format!("proven, and refuted by the truth, at {}: {}", ms_of(run, *at), shown(run, found)));
         }
     }
+    (wrong, run.alerts.len(), books)
+}
+
+/// What a judgement found wrong; empty if nothing. And the number of alerts, and of crosses that had to be found.
+fn judge(run: &Run) -> (Vec<String>, usize, usize) {
+    let (mut wrong, _, books) = judge_alerts(run);
+    let phantom = VenueId(VENUES.iter().position(|name| *name == run.phantom.venue).unwrap() as u16);
     let end = run.rig.hand.clock().unix();
     let expected: Vec<Cross> = crosses(&books, end)
         .into_iter()
@@ -329,11 +359,12 @@ fn check(phantom: &Phantom) {
     let minutes = setting("PHANTOM_MINUTES").unwrap_or(phantom.minutes);
     let seeds = setting("PHANTOM_SEEDS").map_or(phantom.seeds, |count| count as u64);
     let one = setting("PHANTOM_SEED").map(|seed| seed as u64);
-    let (mut alerts, mut crosses, mut seen, mut failed) = (0, 0, 0, Vec::new());
+    let (mut alerts, mut proven, mut crosses, mut seen, mut failed) = (0, 0, 0, 0, Vec::new());
     for seed in (0..seeds).chain(one).filter(|seed| one.is_none_or(|one| one == *seed)) {
         let run = play(*phantom, seed, minutes);
         let (wrong, alerted, expected) = judge(&run);
         (alerts, crosses) = (alerts + alerted, crosses + expected);
+        proven += run.proven.len();
         seen += run.refused.iter().filter(|((.., why), _)| *why == phantom.seen).map(|(_, count)| count).sum::<u64>();
         if !wrong.is_empty() {
             failed.push(format!(
@@ -343,9 +374,12 @@ fn check(phantom: &Phantom) {
             ));
         }
     }
-    println!("{alerts} alerts, {crosses} true crosses expected, {seen} refused as {}", phantom.seen);
+    println!(
+        "{alerts} alerts, {proven} times proven, {crosses} true crosses expected, {seen} refused as {}",
+        phantom.seen
+    );
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    assert!(crosses > 0 && alerts > 0, "nothing was proven");
+    assert!(crosses > 0 && alerts > 0 && proven > 0, "nothing was shown: {alerts} alerts, {proven} times proven");
     assert!(phantom.seen.is_empty() || seen > 0, "no refusal for {}", phantom.seen);
 }
 
@@ -382,25 +416,35 @@ macro_rules! again {
 #[test]
 fn a_quarter_of_a_second_late_at_the_full_rate() {
     let faults = &[again!("kind = \"lag\"\nlate_ms = 250")];
-    check(&Phantom { faults, reasons: &["lagging_venue", "lagging_own"], ..PHANTOM });
+    check(&Phantom { faults, reasons: &["lagging_venue", "lagging_own", "quarantined"], ..PHANTOM });
 }
 
 #[test]
 fn a_second_late_at_the_full_rate() {
     let faults = &[again!("kind = \"lag\"\nlate_ms = 1000")];
-    check(&Phantom { faults, reasons: &["lagging_venue", "lagging_own"], seen: "lagging_venue", ..PHANTOM });
+    check(&Phantom {
+        faults,
+        reasons: &["lagging_venue", "lagging_own", "quarantined"],
+        seen: "lagging_venue",
+        ..PHANTOM
+    });
 }
 
 #[test]
 fn almost_four_seconds_late_at_the_full_rate() {
     let faults = &[again!("kind = \"lag\"\nlate_ms = 3700")];
-    check(&Phantom { faults, reasons: &["lagging_venue", "lagging_own"], seen: "lagging_venue", ..PHANTOM });
+    check(&Phantom {
+        faults,
+        reasons: &["lagging_venue", "lagging_own", "quarantined"],
+        seen: "lagging_venue",
+        ..PHANTOM
+    });
 }
 
 #[test]
 fn a_clock_that_is_stepped_by_five_seconds() {
     for faults in [&[again!("kind = \"clock\"\noffset_ms = 5000")], &[again!("kind = \"clock\"\noffset_ms = -5000")]] {
-        check(&Phantom { faults, reasons: &["lagging_venue", "lagging_own"], seeds: 2, ..PHANTOM });
+        check(&Phantom { faults, reasons: &["lagging_venue", "lagging_own", "quarantined"], seeds: 2, ..PHANTOM });
     }
 }
 
@@ -414,7 +458,7 @@ fn a_clock_that_drifts_is_no_lag() {
 #[test]
 fn a_reconnect_that_begins_with_stale_prices() {
     let faults = &["kind = \"reconnect\"\nfrom_s = 16\nfor_s = 2\nevery_s = 20"];
-    check(&Phantom { faults, reasons: &["lagging_venue", "lagging_own", "reconnect"], ..PHANTOM });
+    check(&Phantom { faults, reasons: &["lagging_venue", "lagging_own", "reconnect", "quarantined"], ..PHANTOM });
 }
 
 #[test]
@@ -444,4 +488,62 @@ fn another_asset_under_the_same_ticker() {
 fn another_unit_under_the_same_ticker() {
     let faults = &["kind = \"unit\"\ninstrument = \"BTC/USDT\"\nfor_s = 86400"];
     check(&Phantom { faults, reasons: &["identity"], seen: "identity", ..PHANTOM });
+}
+
+/// What one connection is read at most in a turn is this multiple of what arrives in calm.
+const READ_TIMES: u64 = 4;
+/// In calm, what arrives is counted for this time, in milliseconds.
+const COUNT_MS: u64 = 10_000;
+/// Lateness is reported within this time after it is above the limit, in nanoseconds.
+const REPORTED_NS: u64 = 100 * MS;
+
+#[test]
+fn under_load_lateness_is_reported_and_no_old_price_is_alerted() {
+    for (times, seed) in [(1, 1), (3, 2), (5, 3), (10, 4), (10, 5)] {
+        let mut run = begin(PHANTOM, seed);
+        while run.rig.elapsed_ms() < COUNT_MS {
+            run.step(UPDATES);
+        }
+        for (pipe, gauges) in run.rig.pipes.iter_mut().zip(&run.rig.board.venues) {
+            pipe.read_max = (gauges.bytes.value() * STEP_MS / COUNT_MS * READ_TIMES) as usize;
+        }
+        let (calm_ms, burst_ms) = (20_000, 4_000);
+        let mut late_since = [None; VENUES.len()];
+        let mut drained = None;
+        let (mut late, mut oldest_ms) = (0, 0);
+        while drained.is_none_or(|at| run.rig.elapsed_ms() < at + 1000) {
+            let is_burst = (calm_ms..calm_ms + burst_ms).contains(&run.rig.elapsed_ms());
+            run.step(if is_burst { times * UPDATES } else { UPDATES });
+            let now = run.rig.now();
+            for (venue, late_since) in late_since.iter_mut().enumerate() {
+                let age_ns = run.rig.pipes[venue].unread_since().map_or(0, |at| now.since(at));
+                oldest_ms = oldest_ms.max(age_ns / MS);
+                let is_late = age_ns > LATE_MAX_NS && run.rig.elapsed_ms() > calm_ms;
+                *late_since = is_late.then(|| late_since.unwrap_or(now));
+                let Some(since) = *late_since else { continue };
+                late += 1;
+                let gauges = &run.rig.board.venues[venue];
+                let is_reported = gauges.behind.value() > 0 || gauges.lag_ns.value() > 0;
+                let name = VENUES[venue];
+                assert!(
+                    is_reported || now.since(since) <= REPORTED_NS,
+                    "{times} times: {name} is late since {since:?}"
+                );
+            }
+            let is_over = run.rig.elapsed_ms() > calm_ms + burst_ms
+                && run.rig.pipes.iter().all(|pipe| pipe.unread_since().is_none());
+            if is_over && drained.is_none() {
+                drained = Some(run.rig.elapsed_ms());
+            }
+            assert!(run.rig.elapsed_ms() < 200_000, "{times} times: the backlog does not end");
+        }
+        for (gauges, name) in run.rig.board.venues.iter().zip(VENUES) {
+            let state = (gauges.behind.value(), gauges.lag_ns.value());
+            assert_eq!(state, (0, 0), "{times} times: {name} is not over it");
+        }
+        let (wrong, alerts, _) = judge_alerts(&run);
+        println!("{times} times: {late} turns late, at most {oldest_ms} ms, {alerts} alerts");
+        assert!(wrong.is_empty(), "{times} times, {}", wrong.join("\n"));
+        assert_eq!(late > 0, times >= 5, "{times} times: {late} turns late");
+    }
 }
