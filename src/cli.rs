@@ -94,6 +94,7 @@ const DEMO_EXAMPLES: &str = "\
 Examples:
   spreadwire demo
   spreadwire demo --listen 127.0.0.1:8080 --seed 7
+  spreadwire demo --scenario docs/phantoms/lag.toml
   curl -N 'http://127.0.0.1:3000/api/market-data/stream?pairs=BTC/USDT'";
 
 /// Flags of `demo`.
@@ -105,6 +106,9 @@ pub struct DemoArgs {
     /// Seed of the simulated prices; the same seed gives the same prices
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// Faults and when they happen, instead of the demo's own; an empty file plays none
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
     /// Writes to FILE what each venue's book really was, as JSON Lines
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,

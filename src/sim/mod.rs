@@ -11,6 +11,7 @@ pub mod connection;
 pub mod control;
 pub mod distortion;
 pub mod late;
+pub mod lively;
 #[cfg(test)]
 mod plain;
 pub mod prices;
@@ -37,7 +38,7 @@ use crate::sim::certificates::Certificates;
 use crate::sim::clients::{SimClient, SimClients};
 use crate::sim::connection::{ClientLimits, Ending, SimConnection, Sockets, World};
 use crate::sim::control::{SimCommand, SimControl};
-use crate::sim::prices::{CellId, Liveliness, SimPrices};
+use crate::sim::prices::{CellId, Liveliness, Openings, SimPrices};
 use crate::sim::scenario::{FaultKind, Scenario, Trouble};
 use crate::sim::script::Script;
 use crate::sim::truth::Truth;
@@ -72,11 +73,18 @@ pub struct SimOptions {
     pub client: ClientLimits,
     /// Mean time between two openings of an opportunity, in milliseconds; 0: none opens.
     pub opportunity_every_ms: u64,
+    /// How large opportunities are, and how long they last.
+    pub openings: Openings,
 }
 
 impl Default for SimOptions {
     fn default() -> Self {
-        Self { clients_max: 1024, client: ClientLimits::default(), opportunity_every_ms: 4000 }
+        Self {
+            clients_max: 1024,
+            client: ClientLimits::default(),
+            opportunity_every_ms: 4000,
+            openings: Openings::default(),
+        }
     }
 }
 
@@ -203,7 +211,8 @@ impl Sim {
             rate: if moving { parts.rate } else { 1.0 },
             opportunity_every_ms: parts.options.opportunity_every_ms,
         };
-        let prices = SimPrices::new(&parts.venues, &parts.instruments, parts.seed, liveliness, parts.clock.unix());
+        let mut prices = SimPrices::new(&parts.venues, &parts.instruments, parts.seed, liveliness, parts.clock.unix());
+        prices.open_as(parts.options.openings);
         let (control, commands) = SimControl::new(&parts.venues, &prices, alarm.clone());
         Ok(Self {
             pace: moving.then(|| UpdatePace { start: now, step_ns: prices.step_ns(), done: 0 }),

@@ -24,6 +24,32 @@ pub struct Liveliness {
     pub opportunity_every_ms: u64,
 }
 
+/// How large opportunities are when they open, and how long they stay open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Openings {
+    /// From 0.65 to 1.95 %, for one to five seconds.
+    #[default]
+    Long,
+    /// From 0.55 to 1.95 %, for 10 ms to 8 s; small and short ones are more frequent.
+    Varied,
+}
+
+impl Openings {
+    /// The gross spread as a fraction, and the duration in nanoseconds.
+    fn draw(self, random: &mut Random) -> (f64, u64) {
+        match self {
+            Self::Long => {
+                let gross = random.between(OPENING_GROSS.0, OPENING_GROSS.1);
+                (gross, random.between(OPENING_NS.0, OPENING_NS.1) as u64)
+            }
+            Self::Varied => {
+                let mut draw = |(least, most): (f64, f64)| least * (most / least).powf(random.unit());
+                (draw(VARIED_GROSS), draw(VARIED_NS) as u64)
+            }
+        }
+    }
+}
+
 /// Index of an instrument on a venue within [`SimPrices`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CellId(pub u32);
@@ -43,6 +69,7 @@ pub struct SimPrices {
     step_ns: u64,
     opening_every_ns: u64,
     next_opening_ns: u64,
+    openings: Openings,
     next_bar_ns: u64,
 }
 
@@ -100,6 +127,9 @@ const OFFSET_MAX: f64 = 8e-4;
 const OPENING_GROSS: (f64, f64) = (0.0065, 0.0195);
 /// How long an opportunity stays open, in nanoseconds.
 const OPENING_NS: (f64, f64) = (1e9, 5e9);
+/// The same for [`Openings::Varied`].
+const VARIED_GROSS: (f64, f64) = (0.0055, 0.0195);
+const VARIED_NS: (f64, f64) = (1e7, 8e9);
 /// Limit of a push, even if other prices were set by hand.
 const PUSH_MAX: f64 = 0.022;
 /// Range of the value of one side of a top of book, in US dollars.
@@ -128,6 +158,7 @@ impl SimPrices {
             step_ns: (SECOND as f64 / liveliness.rate).clamp(1.0, 1e15) as u64,
             opening_every_ns: liveliness.opportunity_every_ms.saturating_mul(SECOND / 1000),
             next_opening_ns: 0,
+            openings: Openings::default(),
             next_bar_ns: BAR_NS,
         };
         let mut paths: FxHashMap<String, (usize, PriceHistory)> = FxHashMap::default();
@@ -246,7 +277,7 @@ impl SimPrices {
         } else {
             others.filter(|q| q.bid.is_present()).map(|q| q.bid.price.to_f64()).reduce(f64::max)?
         };
-        let gross = self.random.between(OPENING_GROSS.0, OPENING_GROSS.1);
+        let (gross, length_ns) = self.openings.draw(&mut self.random);
         self.drift(id);
         self.requote(id, now);
         let quote = &self.cell(id).quote;
@@ -255,7 +286,7 @@ impl SimPrices {
         } else {
             target / (1.0 + gross) / quote.ask.price.to_f64()
         };
-        let ends_ns = self.elapsed_ns + self.random.between(OPENING_NS.0, OPENING_NS.1) as u64;
+        let ends_ns = self.elapsed_ns + length_ns;
         self.instruments[at].opportunity = Some(OpeningPrices { cell: id, ends_ns });
         self.cells[id.0 as usize].push = (ratio - 1.0).clamp(-PUSH_MAX, PUSH_MAX);
         // The pushed quote is the only change of the venue in this step; the quote before it was only measured.
@@ -320,6 +351,11 @@ impl SimPrices {
     /// Returns a top of book that was set by hand to its path. It changes in its next step.
     pub fn release(&mut self, id: CellId) {
         self.cells[id.0 as usize].held = false;
+    }
+
+    /// Opportunities open like this from now on.
+    pub const fn open_as(&mut self, openings: Openings) {
+        self.openings = openings;
     }
 
     /// The venue quotes this cell again at `now`, with the next number.
@@ -499,6 +535,29 @@ mod tests {
         }
         // One every four seconds for two minutes; some overlap.
         assert!((12..=40).contains(&openings), "{openings}");
+    }
+
+    #[test]
+    fn varied_opportunities_last_from_milliseconds_to_seconds() {
+        let mut prices = prices(5, Liveliness { rate: 500.0, opportunity_every_ms: 500 });
+        prices.open_as(Openings::Varied);
+        let (mut lengths_ms, mut open) = (Vec::new(), None);
+        for n in 0..500 * 240 {
+            prices.step(UnixNs(n));
+            let is_open = prices.instruments[0].opportunity.is_some();
+            match (open, is_open) {
+                (None, true) => open = Some(n),
+                (Some(from), false) => {
+                    lengths_ms.push((n - from) * 2);
+                    open = None;
+                }
+                _ => {}
+            }
+        }
+        let share = |range: std::ops::Range<u64>| lengths_ms.iter().filter(|ms| range.contains(ms)).count();
+        let counts = [share(0..100), share(100..1000), share(1000..9000)];
+        assert!(counts.iter().all(|count| *count >= 5), "{counts:?} of {}", lengths_ms.len());
+        assert_eq!(counts.iter().sum::<usize>(), lengths_ms.len());
     }
 
     #[test]

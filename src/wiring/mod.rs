@@ -42,6 +42,8 @@ use crate::net::switch::Switch;
 use crate::net::tls::Trust;
 use crate::reload::FeedPort;
 use crate::sim::certificates::{self, Certificates};
+use crate::sim::lively;
+use crate::sim::prices::Openings;
 use crate::sim::scenario::Scenario;
 use crate::sim::truth::{Truth, TruthFile};
 use crate::sim::{self, Sim, SimParts};
@@ -73,18 +75,30 @@ pub fn demo(mut config: Config, args: &DemoArgs) -> Result<(), CommandFailure> {
     let parts = SharedParts::new(&config, config.directory(), Clock::System, None, None)?;
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let pairs = config.instruments.iter().filter_map(|symbol| symbol.split_once('/'));
+    let instruments: Vec<_> = pairs.map(|(base, quote)| (base.to_owned(), quote.to_owned())).collect();
+    let venues: Vec<&'static dyn Venue> = config.venues.iter().map(|v| v.venue).collect();
+    let script = match &args.scenario {
+        Some(file) => scenario(file, &venues).and_then(|script| without_tls(&script).map(|()| script))?,
+        None => lively::script(args.seed, &venues, &instruments),
+    };
     let mut sim = simulator(SimParts {
-        venues: config.venues.iter().map(|v| v.venue).collect(),
-        instruments: pairs.map(|(base, quote)| (base.to_owned(), quote.to_owned())).collect(),
+        venues: venues.clone(),
+        instruments,
         listener,
         seed: args.seed,
         rate: sim::RATE_DEFAULT,
         clock: Clock::System,
-        options: sim::SimOptions::default(),
+        options: sim::SimOptions {
+            opportunity_every_ms: lively::OPPORTUNITY_EVERY_MS,
+            openings: Openings::Varied,
+            ..sim::SimOptions::default()
+        },
     })?;
     if let Some(file) = &args.truth {
         sim.record_truth(truth(file)?);
     }
+    let played = lively::describe(&script, &venues);
+    sim.follow(script);
     for venue in &mut config.venues {
         venue.address = sim::address_of(venue.venue, sim.address());
         venue.rest_address = sim::rest_address_of(venue.venue, sim.address());
@@ -93,6 +107,8 @@ pub fn demo(mut config: Config, args: &DemoArgs) -> Result<(), CommandFailure> {
     let watcher = sim::watcher::Watcher::new(parts.address, &config.instruments, Clock::System);
     beside.push(ThreadRow::cold(Box::new(watcher.map_err(|why| unavailable("the demo's own client", &why))?)));
     terminal::greet(parts.address, "simulated", &parts.directory);
+    terminal::say("The demo plays opportunities of 10 ms to 8 s, about one per second, and:");
+    played.iter().for_each(|sentence| terminal::say(&format!("  {sentence}")));
     run_live(&config, parts, beside, None, signals)
 }
 
@@ -136,9 +152,8 @@ pub fn sim(args: SimArgs) -> Result<(), CommandFailure> {
     let signals = signals()?;
     let venues = args.chosen_venues();
     let scenario = args.scenario.as_deref().map(|file| scenario(file, &venues)).transpose()?;
-    let is_of_tls = scenario.iter().flat_map(|script| &script.faults).any(|fault| fault.kind.is_of_tls());
-    if is_of_tls && args.tls.is_none() {
-        return Err(CommandFailure::Configuration("the scenario has TLS faults, which require --tls DIR".to_owned()));
+    if args.tls.is_none() {
+        scenario.iter().try_for_each(without_tls)?;
     }
     let mut sim = simulator(SimParts {
         venues: venues.clone(),
@@ -162,6 +177,7 @@ pub fn sim(args: SimArgs) -> Result<(), CommandFailure> {
     }
     if let Some(scenario) = scenario {
         terminal::say(&format!("  scripted faults: {}", scenario.faults.len()));
+        lively::describe(&scenario, &args.chosen_venues()).iter().for_each(|it| terminal::say(&format!("    {it}")));
         sim.follow(scenario);
     }
     if let Some(file) = &args.truth {
@@ -493,6 +509,16 @@ fn scenario(file: &Path, venues: &[&'static dyn Venue]) -> Result<Scenario, Comm
     let text = std::fs::read_to_string(file)
         .map_err(|why| CommandFailure::Unavailable(format!("{shown} cannot be read: {why}")))?;
     Scenario::read(&text, venues).map_err(|why| CommandFailure::Configuration(format!("{shown}:{why}")))
+}
+
+/// Refuses a scenario that needs `sim --tls`.
+fn without_tls(script: &Scenario) -> Result<(), CommandFailure> {
+    match script.faults.iter().any(|fault| fault.kind.is_of_tls()) {
+        true => {
+            Err(CommandFailure::Configuration("the scenario has TLS faults, which require sim --tls DIR".to_owned()))
+        }
+        false => Ok(()),
+    }
 }
 
 /// A record of the truth in a new file.
