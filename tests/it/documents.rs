@@ -3,6 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use clap::Parser;
+use spreadwire::cli::Cli;
+use spreadwire::market::opportunity::CloseReason;
+use spreadwire::metrics::reasons::{AlertRefusal, Reason};
+use spreadwire::sim::scenario::Scenario;
+use spreadwire::venues::VENUES;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -30,7 +37,8 @@ fn pages() -> Vec<Page> {
         let names = entries.map(|entry| Path::new(folder).join(entry.unwrap().file_name()));
         names.filter(|path| path.extension().is_some_and(|e| e == "md")).collect::<Vec<_>>()
     };
-    let found: Vec<Page> = of("").iter().chain(&of("docs")).map(|path| page(path)).collect();
+    let folders = ["", "docs", "docs/phantoms"];
+    let found: Vec<Page> = folders.iter().flat_map(|folder| of(folder)).map(|path| page(&path)).collect();
     assert!(found.len() >= 12, "{} pages", found.len());
     found
 }
@@ -151,4 +159,51 @@ fn the_glossary_has_each_term_once_in_alphabetical_order_and_names_code_that_exi
     let unknown = |(_, name): &(&str, &str)| !name.contains('/') && !name.contains('`') && !is_in_the_library(name);
     let wrong: Vec<_> = of_code.filter(unknown).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+/// The names of the files in `docs/phantoms` that end with `ending`, without it.
+fn phantoms(ending: &str) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(root().join("docs/phantoms")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter_map(|name| name.strip_suffix(ending).map(str::to_owned)).collect()
+}
+
+#[test]
+fn each_scenario_of_a_phantom_can_be_read_and_has_a_page_whose_commands_exist() {
+    let routes = std::fs::read_to_string(root().join("src/gateway/http/routes.rs")).unwrap();
+    let names = phantoms(".toml");
+    assert!(names.len() >= 7, "{names:?}");
+    for name in names {
+        let file = format!("docs/phantoms/{name}.toml");
+        let script = Scenario::read(&std::fs::read_to_string(root().join(&file)).unwrap(), VENUES).unwrap();
+        assert!(!script.faults.is_empty(), "{file}");
+        let page = std::fs::read_to_string(root().join(format!("docs/phantoms/{name}.md"))).unwrap();
+        let (_, commands) = page.split_once("```sh\n").unwrap();
+        let commands: Vec<&str> = commands.split("```").next().unwrap().lines().collect();
+        let [start, show] = commands[..] else { panic!("{name}: {commands:?}") };
+        assert!(Cli::try_parse_from(start.split(' ')).is_ok() && start.contains(&file), "{start}");
+        let asked = show.strip_prefix("curl -s 'http://127.0.0.1:3000").unwrap();
+        let path = asked.split(['?', '\'']).next().unwrap();
+        assert!(routes.contains(&format!("\"{path}\"")), "{show}: no such page");
+        let reason =
+            asked.split_once("reason=").map(|(_, rest)| rest.trim_matches(|c: char| c != '_' && !c.is_lowercase()));
+        assert!(reason.is_none_or(|reason| AlertRefusal::ALL.iter().any(|it| it.word() == reason)), "{show}");
+    }
+}
+
+#[test]
+fn every_reason_that_a_page_of_a_phantom_names_exists() {
+    let is_reason =
+        |word: &str| AlertRefusal::ALL.iter().any(|it| it.word() == word) || word == CloseReason::NotTrading.word();
+    let mut count = 0;
+    for name in phantoms(".md") {
+        let page = page(&Path::new("docs/phantoms").join(format!("{name}.md")));
+        for word in
+            page.code().iter().filter(|word| word.contains('_') && word.chars().all(|c| c == '_' || c.is_lowercase()))
+        {
+            assert!(is_reason(word), "{name}: {word}");
+            count += 1;
+        }
+    }
+    assert!(count >= 10, "only {count} reasons were found");
 }
