@@ -20,6 +20,7 @@ use spreadwire::matrix::days::DayTable;
 use spreadwire::matrix::{CellState, QuoteMatrix, SharedMatrix};
 use spreadwire::metrics::reasons::{DecodeReason, DropReason};
 use spreadwire::metrics::{Board, LinkState, VenueGauges};
+use spreadwire::net::backoff;
 use spreadwire::net::dial;
 use spreadwire::net::listen::Listener;
 use spreadwire::net::switch::Switch;
@@ -699,7 +700,9 @@ fn refused_connections() {
 fn certificates_that_do_not_hold() {
     let counter = |v: &VenueGauges| v.tls_refused.value();
     for fault in ["kind = \"tls_expired\"", "kind = \"tls_wrong_name\""] {
-        check(&Row { fault, bound_ms: 8000, counter, moves: everyone, tls: true, ..ROW }, false);
+        // The wait for the next attempt is drawn, up to the longest one of the backoff.
+        let bound_ms = backoff::LONGEST_NS / MS + 5000;
+        check(&Row { fault, bound_ms, counter, moves: everyone, tls: true, ..ROW }, false);
     }
 }
 
