@@ -157,6 +157,9 @@ section! {
         /// An open opportunity closes when its spread is at or below this part of the threshold, so that one that moves
         /// around the threshold stays one opportunity. 1: at the threshold itself. Read exactly.
         close_ratio: Decimal = Decimal::new(8, 1), 0..=1;
+        /// Percent of the buy price; a net spread above it is not believed and causes no alert. Such a difference is
+        /// another asset or another unit far more often than a profit. 0: none is too high. Read exactly.
+        implausible_pct: Decimal = Decimal::new(10, 0), 0..=1000;
         /// Milliseconds in which the same symbol, buy venue and sell venue is alerted once. An opportunity that stays
         /// open is alerted again afterwards, when its spread is above the threshold. 0: every opening is alerted, and
         /// nothing is repeated.
@@ -358,9 +361,6 @@ section! {
         taker_fee_pct: Decimal = Decimal::ZERO, 0..=100;
         /// File with additional certificate authorities (PEM) that are trusted for this address. Empty: none.
         ca_file: String = String::new();
-        /// Subscribe to a stream with timestamps on the connection of the tops, where tops have none: `depth@100ms` on
-        /// Binance and Binance.US. Without it their lag is seen once a second, and none of their opportunities is proven.
-        witness: bool = true;
     }
 }
 

@@ -2,18 +2,19 @@
 
 use crate::market::Quote;
 use crate::market::quote::LineId;
-use crate::matrix::CellState;
+use crate::market::refusal::LegFault;
 use crate::metrics::reasons::DropReason;
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 
-/// What becomes of the cell of a dropped quote: a late or unwanted quote changes nothing; the others show that the old one
-/// no longer holds.
+/// Why the old quote of the cell of a dropped quote no longer holds; `None` if it does: a late or unwanted quote changes
+/// nothing.
 #[must_use]
-pub const fn cell_after(reason: DropReason) -> Option<CellState> {
+pub const fn fault_of(reason: DropReason) -> Option<LegFault> {
     match reason {
         DropReason::Late | DropReason::NotWanted => None,
-        DropReason::OneSided | DropReason::Crossed => Some(CellState::Void),
-        DropReason::Suspect => Some(CellState::Suspect),
+        DropReason::OneSided => Some(LegFault::OneSided),
+        DropReason::Crossed => Some(LegFault::Crossed),
+        DropReason::Suspect => Some(LegFault::Suspect),
     }
 }
 
@@ -45,6 +46,10 @@ pub struct LastSeen {
     mid: f64,
     /// The quote that is not confirmed yet.
     doubt: Doubt,
+    /// Quotes of the connection so far, up to [`SETTLED`].
+    quotes: u8,
+    /// When the first of them arrived.
+    begun: MonoNs,
 }
 
 /// A run of quotes with growing numbers, all lower than one seen before. All zero: none.
@@ -83,6 +88,10 @@ const FALLEN_QUOTES: u32 = 3;
 const FALLEN_SPAN_NS: u64 = 200 * MS;
 /// After this time without an accepted quote, in nanoseconds, the old order no longer applies.
 const ORDER_NS: u64 = 3 * SECOND;
+/// From this many quotes on a cell is settled: the first one after a connect or a resubscription may be older than it.
+const SETTLED: u8 = 2;
+/// Quotes that were read together differ by less than this in the time of their decoding, in nanoseconds.
+const ONE_READ_NS: u64 = 10 * MS;
 /// A mid that differs by more than this share is suspect.
 const JUMP_MAX: f64 = 0.2;
 /// This many further quotes at the new level confirm it,
@@ -140,6 +149,26 @@ impl LastSeen {
     #[inline]
     pub const fn end_line(&mut self) {
         self.has_ended = true;
+    }
+
+    /// Whether its quotes may be legs: the second one has come after a connect or a resubscription, and by its timestamp it
+    /// was sent after that. A quote without a timestamp was sent when it came.
+    #[inline]
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.quotes >= SETTLED
+    }
+
+    /// One of the first quotes of our own connection. Quotes that came another way wait for nothing.
+    #[cold]
+    fn settle(&mut self, quote: &Quote) {
+        if !quote.line.is_own() {
+            self.quotes = SETTLED;
+        } else if self.quotes == 0 {
+            (self.quotes, self.begun) = (1, arrival(quote));
+        } else if quote.received.plus(ONE_READ_NS) >= self.begun {
+            self.quotes = SETTLED;
+        }
     }
 
     /// Whether no quote was seen since the beginning or since the cell was reset.
@@ -217,6 +246,9 @@ pub fn is_stamped_before(time: UnixNs, last: UnixNs) -> bool {
 pub fn check(quote: &Quote, last: &mut LastSeen, peers: impl FnOnce(f64) -> Peers) -> Result<News, DropReason> {
     if last.overtook(quote) {
         return Err(DropReason::Late);
+    }
+    if !last.is_settled() {
+        last.settle(quote);
     }
     let order = (quote.sequence, quote.exchange_time);
     let repeats = order == (last.sequence, last.exchange_time) && order != (0, UnixNs(0));
@@ -412,6 +444,25 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_is_settled_by_its_second_quote_unless_that_was_sent_before_the_first_came() {
+        let at = |line, arrived_ms: u64, received_ms: u64| Quote {
+            decoded: MonoNs(arrived_ms * MS),
+            ..by(line, received_ms, quote(0, 0, "1", "2"))
+        };
+        let settled = |quotes: &[Quote]| {
+            let mut last = LastSeen::default();
+            quotes.iter().for_each(|it| _ = check(it, &mut last, |_| Peers::Absent));
+            last.is_settled()
+        };
+        assert!(!settled(&[at(1, 5000, 5000)]));
+        assert!(settled(&[at(1, 5000, 5000), at(1, 5100, 5100)]));
+        assert!(settled(&[at(1, 5001, 5000), at(1, 5002, 5000)]), "one read");
+        assert!(!settled(&[at(1, 5000, 1000), at(1, 5100, 1100), at(1, 8900, 4900)]), "four seconds late");
+        assert!(settled(&[at(1, 5000, 1000), at(1, 5100, 1100), at(1, 9100, 5100)]));
+        assert!(settled(&[quote(0, 0, "1", "2")]), "not from a connection of our own");
+    }
+
+    #[test]
     fn a_wild_stamp_poisons_nothing_for_long() {
         let s = 1000;
         let at = |line, received, stamp_s: u64| by(line, received, quote(0, stamp_s * SECOND, "1", "2"));
@@ -424,8 +475,8 @@ mod tests {
         let got = run(&[quote(0, 0, "3", "2"), quote(0, 0, "", "2"), quote(0, 0, "2", ""), quote(0, 0, "2", "2")]);
         assert_eq!(got, [Err(DropReason::Crossed), Err(DropReason::OneSided), Err(DropReason::OneSided), Ok(())]);
         assert_eq!(
-            [DropReason::Late, DropReason::OneSided, DropReason::Crossed].map(cell_after),
-            [None, Some(CellState::Void), Some(CellState::Void)]
+            [DropReason::Late, DropReason::OneSided, DropReason::Crossed].map(fault_of),
+            [None, Some(LegFault::OneSided), Some(LegFault::Crossed)]
         );
     }
 

@@ -3,9 +3,11 @@
 //! One thread. Each event is merged into the matrix, and only the touched instrument's row is scanned.
 //! Never blocks on a gateway, allocates nothing on the path of a quote that opens nothing, logs nothing.
 
+pub mod basis;
 pub mod class;
 pub mod dirty;
 pub mod episode;
+pub mod evidence;
 pub mod group;
 pub mod identity;
 pub mod judge;
@@ -17,6 +19,7 @@ mod oracle;
 pub mod outcomes;
 pub mod precision;
 pub mod proof;
+pub mod quarantine;
 pub mod refusals;
 pub mod scan;
 pub mod scorecard;
@@ -29,14 +32,15 @@ use crossbeam::sync::Parker;
 
 use crate::market::book::BookVoid;
 use crate::market::opportunity::{
-    Change, CloseReason, Coexistence, Group, Leg, Opportunity, OpportunityEvent, Proof, gross_pct, net_pct,
+    Bar, Change, CloseReason, Coexistence, Group, Leg, Opportunity, OpportunityEvent, Percent, Proof, gross_pct,
+    net_pct,
 };
 use crate::market::quote::{FeedEvent, LineClock, LineId, Origin};
-use crate::market::refusal::{Grounds, RefusedCandidate, RefusedLeg};
+use crate::market::refusal::{Grounds, LegFault, RefusedCandidate, RefusedLeg};
 use crate::market::{Decimal, Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::changes::Changes;
 
-use crate::matrix::{CellQuote, CellState, MatrixWriter};
+use crate::matrix::{CACHED_MAX_NS, CellQuote, CellState, MatrixWriter};
 use crate::metrics::Board;
 use crate::metrics::latency::{Hop, Recorder};
 use crate::metrics::reasons::{AlertRefusal, DropReason, Reason};
@@ -44,14 +48,17 @@ use crate::stage::{Alarm, Sleep, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
 use crate::venues::{self, codes};
 
+use basis::{BasisMemory, BasisRoute};
 use dirty::DirtyRows;
 use episode::{Episodes, Standing};
+use evidence::RowEvidence;
 use identity::Identity;
-use judge::{Timeliness, judge};
+use judge::{RouteEvidence, is_standing, judge};
 use lifetime::LegsInView;
 use lives::{CellLife, LineClocks};
 use merge::{LastSeen, News, Peers};
 use outcomes::Outcomes;
+use quarantine::Quarantine;
 use refusals::Refusals;
 use scan::{DetectorOptions, Spread, Spreads};
 use scorecard::Scorecards;
@@ -72,6 +79,12 @@ const UNHEARD_MAX_NS: u64 = SECOND / 2;
 const BEHIND_MAX: usize = 64;
 /// Rows with an open opportunity are scanned at least this often, so that age alone closes them.
 const SWEEP_EVERY_NS: u64 = 20 * MS;
+/// All routes with a basis are sampled in this many sweeps, about a second.
+const BASIS_SWEEPS: usize = 50;
+/// All rows are looked at for refusals in this many sweeps,
+const REFUSAL_SWEEPS: usize = 5;
+/// and at most this many of them exactly in one sweep.
+const REFUSAL_ROWS_MAX: usize = 128;
 /// Minimum interval between two updates of an open opportunity.
 const UPDATE_EVERY_NS: u64 = 100 * MS;
 
@@ -348,6 +361,9 @@ impl Detector {
         for (reason, count) in AlertRefusal::ALL.iter().zip(self.core.refusals.take_counts()) {
             counts.refused.add(*reason, count);
         }
+        counts.refusals_untracked.add(self.core.refusals.take_untracked());
+        counts.basis_routes.set(self.core.basis.len() as u64);
+        counts.basis_refused.add(self.core.basis.take_refused());
         counts.open.set(self.core.open() as u64);
     }
 
@@ -432,7 +448,7 @@ pub struct Core {
     /// Cells whose quote is suspect.
     doubted: Vec<PairId>,
     /// By cell: why its quote does not hold, where it does not.
-    causes: Vec<CloseReason>,
+    faults: Vec<LegFault>,
     identity: Identity,
     /// By instrument: whether each venue's is its own whatever it costs, as leveraged tokens are; `None`: not looked at.
     funds: Vec<Option<bool>>,
@@ -442,13 +458,13 @@ pub struct Core {
     is_late: bool,
     /// Nothing came for a while, and it is not known yet whether the line is silent.
     is_unheard: bool,
-    /// A bit for each quarantined venue.
-    quarantined: u64,
     refusals: Refusals,
     outcomes: Outcomes,
     /// By cell: since when, and until when, its prices are certain.
     lives: Vec<CellLife>,
     lines: LineClocks,
+    quarantine: Quarantine,
+    basis: BasisMemory,
     options: DetectorOptions,
 }
 
@@ -467,15 +483,16 @@ impl Core {
             is_own: vec![false; directory.columns()],
             episodes: Episodes::new(directory.rows()),
             doubted: Vec::new(),
-            causes: vec![CloseReason::LegVoid; directory.pairs()],
+            faults: vec![LegFault::Gap; directory.pairs()],
             behind: Vec::with_capacity(BEHIND_MAX),
             is_late: false,
             is_unheard: false,
-            quarantined: 0,
             refusals: Refusals::new(directory.rows(), directory.columns()),
             outcomes: Outcomes::new(directory.rows(), options.leg_age_max_ns),
             lives: vec![CellLife::default(); directory.pairs()],
             lines: LineClocks::default(),
+            quarantine: Quarantine::new(directory.columns()),
+            basis: BasisMemory::new(Percent::of(options.threshold_pct)),
             directory,
             matrix,
             options,
@@ -517,8 +534,12 @@ impl Core {
         if quote.origin == Origin::Disk {
             return self.remember(pair, quote, mark);
         }
-        if quote.origin != Origin::Own && self.last[pair.index()].is_blank() && self.is_overtaken(pair, quote) {
-            return Err(DropReason::Late);
+        if self.last[pair.index()].is_blank() {
+            if quote.origin == Origin::Own {
+                self.quarantine.quoted(quote.venue, quote.decoded.max(quote.received));
+            } else if self.is_overtaken(pair, quote) {
+                return Err(DropReason::Late);
+            }
         }
         let Self { last, directory, matrix, spreads, options, .. } = self;
         let now = quote.received.max(quote.decoded);
@@ -528,9 +549,9 @@ impl Core {
         let news = match checked {
             Ok(news) => news,
             Err(reason) => {
-                match merge::cell_after(reason) {
-                    Some(CellState::Suspect) => self.doubt(pair, quote.instrument, quote.venue, cell, mark),
-                    Some(_) => self.void_cell(pair, quote.instrument, quote.venue, CloseReason::LegVoid, mark),
+                match merge::fault_of(reason) {
+                    Some(LegFault::Suspect) => self.doubt(pair, quote.instrument, quote.venue, cell, mark),
+                    Some(fault) => self.void_cell(pair, quote.instrument, quote.venue, fault, mark),
                     None => {}
                 }
                 return Err(reason);
@@ -634,7 +655,7 @@ impl Core {
                 continue;
             }
             let cell = CellQuote { state, ..held };
-            self.causes[pair.index()] = CloseReason::NotTrading;
+            self.faults[pair.index()] = LegFault::Halted;
             self.matrix.store(pair, &cell);
             mark(pair);
             self.enter(instrument, venue, &cell);
@@ -652,64 +673,47 @@ impl Core {
     }
 
     fn scan_exactly(&mut self, instrument: InstrumentId, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
-        let Self {
-            directory,
-            matrix,
-            spreads,
-            episodes,
-            options,
-            causes,
-            identity,
-            last,
-            behind,
-            is_late,
-            is_unheard,
-            quarantined,
-            refusals,
-            outcomes,
-            lives,
-            lines,
-            ..
-        } = self;
+        let Self { directory, matrix, spreads, episodes, options, refusals, outcomes, is_unheard, .. } = self;
+        let (faults, last, behind, identity) = (&self.faults, &self.last, &self.behind, &self.identity);
+        let (quarantine, basis, is_late) = (&self.quarantine, &self.basis, self.is_late);
+        let row =
+            RowEvidence { directory, last, faults, behind, is_late, identity, quarantine, basis, instrument, now };
         let debounce_ns = if *is_unheard { u64::MAX } else { options.debounce_ns };
         let told = events.len();
-        let timeliness = |venue, held: &CellQuote| Timeliness {
-            is_behind: *is_late || behind.contains(&last[directory.pair(instrument, venue).index()].line()),
-            delay: held.delay,
-            is_quarantined: *quarantined >> venue.index() & 1 == 1,
-        };
+        let threshold = Percent::of(options.threshold_pct);
+        let (lives, lines) = (&self.lives, &self.lines);
         let life = |venue| &lives[directory.pair(instrument, venue).index()];
         let coexistence = |buy, sell| proof::of(&life(buy).ask(lines), &life(sell).bid(lines));
         episodes.begin();
         let cell = |venue| matrix.load(directory.pair(instrument, venue));
         let fee = |venue| directory.taker_fee_pct(instrument, venue);
-        let claims = |buy, sell| [buy, sell].map(|venue| directory.claim(instrument, venue));
-        spreads.scan(instrument, now, options, cell, fee, |buy, sell, from, to| {
-            let is_one = identity.is_one(instrument, (buy, sell), claims(buy, sell));
+        spreads.scan(instrument, cell, fee, |buy, sell, from, to| {
             let mut opportunity = opportunity(directory, instrument, (buy, from), (sell, to), now);
+            let evidence = row.of((buy, from), (sell, to), opportunity.net_pct, true);
             opportunity.coexistence = coexistence(buy, sell);
-            if let Err(grounds) = judge([timeliness(buy, from), timeliness(sell, to)], is_one) {
-                return refusals.refuse(refused(&opportunity, grounds, now));
+            opportunity.basis_pct = evidence.basis_pct.filter(|basis| is_standing(*basis, threshold));
+            match judge(&evidence, options) {
+                Ok(()) => events.extend(episodes.seen(opportunity, now, debounce_ns)),
+                Err(grounds) => refusals.refuse(refused(&opportunity, grounds, now)),
             }
-            events.extend(episodes.seen(opportunity, now, debounce_ns));
         });
         let look = |last: &Opportunity| {
             let (buy, sell) = (last.buy.venue, last.sell.venue);
-            let legs = [buy, sell].map(|venue| {
-                let (pair, held) = (directory.pair(instrument, venue), cell(venue));
-                let is_removed = !directory.is_quoted(instrument, venue);
-                let broken = broken_leg(&held, is_removed, causes[pair.index()], options, now);
-                (held, broken.or_else(|| refused_leg(timeliness(venue, &held))))
-            });
-            let is_one = identity.is_one(instrument, (buy, sell), claims(buy, sell));
-            let reason = broken_route(&legs, is_one, options);
-            Standing { opportunity: at_present(directory, last, &legs, now), reason, is_one }
+            let (from, to) = (cell(buy), cell(sell));
+            let mut opportunity = at_present(directory, last, [&from, &to], now);
+            let evidence =
+                RouteEvidence { is_open: true, ..row.of((buy, &from), (sell, &to), opportunity.net_pct, true) };
+            opportunity.basis_pct = evidence.basis_pct.filter(|basis| is_standing(*basis, threshold));
+            let reason = judge(&evidence, options).err().map(|grounds| grounds.close_reason());
+            Standing { opportunity, reason, is_one: evidence.is_one }
         };
         let stand = |last: &Opportunity, first| {
             let mut standing = look(last);
             let (buy, sell) = (standing.opportunity.buy, standing.opportunity.sell);
             let (prices, fees) = ((buy.level.price, sell.level.price), (fee(buy.venue), fee(sell.venue)));
             let stays = spreads.stays_open(prices, fees, options);
+            // Below the threshold it is the prices that moved.
+            standing.reason = standing.reason.filter(|reason| stays || *reason != CloseReason::StandingBasis);
             standing.opportunity.coexistence = match standing.reason {
                 Some(_) => last.coexistence,
                 None if stays => proof::joined(last.coexistence, coexistence(buy.venue, sell.venue)),
@@ -728,7 +732,7 @@ impl Core {
         episodes.fill_groups(&mut events[told..]);
         outcomes.observe(instrument, now, &events[told..], |last| {
             let Standing { opportunity, reason, .. } = look(last);
-            LegsInView { opportunity, holds: reason.is_none() }
+            LegsInView { opportunity, holds: reason.is_none_or(|reason| reason == CloseReason::StandingBasis) }
         });
     }
 
@@ -741,7 +745,92 @@ impl Core {
     /// From now on no quote of these venues is a leg, one bit each. All rows must be scanned after this.
     #[cold]
     pub const fn quarantine(&mut self, venues: u64) {
-        self.quarantined = venues;
+        self.quarantine.set_feeds(venues);
+    }
+
+    /// Looks for candidates that a scan does not see, because the quote of a leg does not hold or because only the gross
+    /// spread is above the threshold: by the last price of each cell, over all rows about ten times per second.
+    fn look_for_refusals(&mut self, now: MonoNs) {
+        let rows = self.directory.instruments().len();
+        let mut exact = 0;
+        for _ in 0..rows.div_ceil(REFUSAL_SWEEPS) {
+            let instrument = self.refusals.next_row(rows);
+            if self.spreads.may_be_refused(instrument) {
+                self.look_at_refused(instrument, now);
+                exact += 1;
+            }
+            if exact == REFUSAL_ROWS_MAX {
+                break;
+            }
+        }
+    }
+
+    #[cold]
+    fn look_at_refused(&mut self, instrument: InstrumentId, now: MonoNs) {
+        let Self { directory, matrix, spreads, options, refusals, .. } = self;
+        let (faults, last, behind, identity) = (&self.faults, &self.last, &self.behind, &self.identity);
+        let (quarantine, basis, is_late) = (&self.quarantine, &self.basis, self.is_late);
+        let row =
+            RowEvidence { directory, last, faults, behind, is_late, identity, quarantine, basis, instrument, now };
+        let mut cells = refusals.take_cells();
+        cells.extend(directory.venues_on().filter_map(|(venue, _)| {
+            let pair = directory.pair(instrument, venue);
+            let (held, fault) = (matrix.load(pair), faults[pair.index()]);
+            // What was removed and has come back may be something else.
+            let is_removed = !directory.is_quoted(instrument, venue)
+                || (held.state == CellState::Void && fault == LegFault::Removed);
+            (!is_removed && is_known(&held, now)).then_some((venue, held))
+        }));
+        let fee = |venue| directory.taker_fee_pct(instrument, venue);
+        let bar = Bar::gross(options.threshold_pct);
+        let lowest = cells.iter().map(|(_, held)| held.ask.price).min().unwrap_or_default();
+        let highest = cells.iter().map(|(_, held)| held.bid.price).max().unwrap_or_default();
+        let may_be = bar.is_exceeded(lowest, highest);
+        for (buy, from) in cells.iter().filter(|_| may_be) {
+            for (sell, to) in cells.iter().filter(|(sell, _)| sell != buy) {
+                if !bar.is_exceeded(from.ask.price, to.bid.price) {
+                    continue;
+                }
+                let is_above = spreads.is_above((from.ask.price, to.bid.price), (fee(*buy), fee(*sell)));
+                let opportunity = opportunity(directory, instrument, (*buy, from), (*sell, to), now);
+                let evidence = row.of((*buy, from), (*sell, to), opportunity.net_pct, is_above);
+                if let Err(grounds) = judge(&evidence, options) {
+                    refusals.refuse(refused(&opportunity, grounds, now));
+                }
+            }
+        }
+        refusals.keep_cells(cells);
+    }
+
+    /// Samples the net spreads of remembered routes, and remembers routes that are worth it: each about once per second.
+    fn look_at_basis(&mut self, now: MonoNs) {
+        let Self { directory, matrix, spreads, options, basis, identity, .. } = self;
+        let net_of = |(instrument, buy, sell): BasisRoute| {
+            let cell = |venue| matrix.load(directory.pair(instrument, venue));
+            let (from, to) = (cell(buy), cell(sell));
+            let is_leg = |held: &CellQuote| {
+                held.state == CellState::Live && held.origin.is_pushed() && held.age(now) <= options.leg_age_max_ns
+            };
+            let holds = is_leg(&from)
+                && is_leg(&to)
+                && identity.is_one(
+                    instrument,
+                    (buy, sell),
+                    [buy, sell].map(|venue| directory.claim(instrument, venue)),
+                );
+            let fee = |venue| directory.taker_fee_pct(instrument, venue);
+            holds.then(|| net_pct(from.ask.price, to.bid.price, fee(buy), fee(sell)))
+        };
+        basis.sample(now, BASIS_SWEEPS, net_of);
+        let rows = directory.instruments().len();
+        for _ in 0..rows.div_ceil(BASIS_SWEEPS) {
+            let instrument = basis.next_row(rows);
+            spreads.worth_a_memory(instrument, |buy, sell| {
+                if let Some(net) = net_of((instrument, buy, sell)) {
+                    basis.admit((instrument, buy, sell), net, now);
+                }
+            });
+        }
     }
 
     /// From now on no quote that came by `line` is a leg.
@@ -777,6 +866,9 @@ impl Core {
         if held.state != CellState::Empty && !origin.voids(held.origin) {
             return;
         }
+        if why == BookVoid::Lost && origin == Origin::Own {
+            self.quarantine.lost(venue);
+        }
         self.last[pair.index()] = LastSeen::default();
         self.void_cell(pair, instrument, venue, why.into(), mark);
     }
@@ -791,9 +883,10 @@ impl Core {
                 continue;
             }
             self.identity.forget(instrument, venue);
+            self.faults[pair.index()] = LegFault::Removed;
             if self.matrix.load(pair).holds() {
                 self.last[pair.index()] = LastSeen::default();
-                self.void_cell(pair, instrument, venue, CloseReason::Removed, &mark);
+                self.void_cell(pair, instrument, venue, LegFault::Removed, &mark);
                 self.scan(instrument, now, events);
             }
         }
@@ -809,6 +902,9 @@ impl Core {
         events: &mut Vec<OpportunityEvent>,
     ) {
         self.is_own[venue.index()] &= origin != Origin::Own;
+        if origin == Origin::Own {
+            self.quarantine.lost(venue);
+        }
         for instrument in (0..self.directory.instruments().len() as u32).map(InstrumentId) {
             self.void(instrument, venue, origin, BookVoid::Lost, &mark);
             self.scan(instrument, now, events);
@@ -850,7 +946,7 @@ impl Core {
         mark: impl Fn(PairId),
     ) {
         self.spreads.clear(instrument, venue);
-        self.causes[pair.index()] = CloseReason::Quarantined;
+        self.faults[pair.index()] = LegFault::Suspect;
         self.lives[pair.index()] = CellLife::default();
         self.matrix.store(pair, &CellQuote { state: CellState::Suspect, ..cell });
         mark(pair);
@@ -889,7 +985,7 @@ impl Core {
         let pair = self.directory.pair(instrument, venue);
         self.last[pair.index()] = LastSeen::default();
         self.identity.forget(instrument, venue);
-        self.void_cell(pair, instrument, venue, CloseReason::Removed, mark);
+        self.void_cell(pair, instrument, venue, LegFault::Removed, mark);
     }
 
     fn void_cell(
@@ -897,16 +993,19 @@ impl Core {
         pair: PairId,
         instrument: InstrumentId,
         venue: VenueId,
-        cause: CloseReason,
+        fault: LegFault,
         mark: impl Fn(PairId),
     ) {
         self.spreads.clear(instrument, venue);
-        self.causes[pair.index()] = cause;
         self.lives[pair.index()] = CellLife::default();
         let cell = self.matrix.load(pair);
+        // What was removed stays so until its next quote.
+        if cell.state != CellState::Void || self.faults[pair.index()] != LegFault::Removed {
+            self.faults[pair.index()] = fault;
+        }
         // The end of a connection does not end a halt.
-        let is_halted = cause != CloseReason::Removed && self.directory.is_halted(instrument, venue);
-        let state = if cause == CloseReason::NotTrading || is_halted { CellState::Halted } else { CellState::Void };
+        let is_halted = fault != LegFault::Removed && self.directory.is_halted(instrument, venue);
+        let state = if fault == LegFault::Halted || is_halted { CellState::Halted } else { CellState::Void };
         if cell.holds() && cell.state != state {
             self.matrix.store(pair, &CellQuote { state, ..cell });
             mark(pair);
@@ -921,6 +1020,8 @@ impl Core {
             rows.into_iter().for_each(|instrument| self.scan_exactly(instrument, now, events));
         }
         self.episodes.forget_old(now, self.options.debounce_ns);
+        self.look_for_refusals(now);
+        self.look_at_basis(now);
         if self.refusals.sweep(now) {
             self.publish_refusals(now);
         }
@@ -1011,6 +1112,7 @@ pub fn opportunity(
         sell: Leg { venue: sell, level: to.bid, received: to.received, source: to.source, excess: to.excess },
         gross_pct: gross_pct(ask, bid),
         net_pct: net_pct(ask, bid, fee(buy), fee(sell)),
+        basis_pct: None,
         opened: now,
         detected: now,
         peak_gross_pct: gross_pct(ask, bid),
@@ -1027,54 +1129,25 @@ fn refused(opportunity: &Opportunity, grounds: Grounds, now: MonoNs) -> RefusedC
     RefusedCandidate { instrument, buy, sell, gross_pct, net_pct, grounds, since: now, seen: now }
 }
 
-/// A leg of an open opportunity: its cell, and why it takes part in no opportunity, if so.
-type HeldLeg = (CellQuote, Option<CloseReason>);
-
-/// Why a leg takes no part in any opportunity; `None` for one that does.
-fn broken_leg(
-    held: &CellQuote,
-    is_removed: bool,
-    cause: CloseReason,
-    options: &DetectorOptions,
-    now: MonoNs,
-) -> Option<CloseReason> {
-    if is_removed {
-        return Some(CloseReason::Removed);
-    }
-    if held.state != CellState::Live {
-        return Some(cause);
-    }
-    // Looked up in place of what was pushed.
-    if !held.origin.is_pushed() {
-        return Some(CloseReason::VenueLost);
-    }
-    (held.age(now) > options.leg_age_max_ns).then_some(CloseReason::LegStale)
-}
-
-/// Why a leg that holds is refused; `None` for one that is not.
-fn refused_leg(leg: Timeliness) -> Option<CloseReason> {
-    match judge([leg, Timeliness::default()], true).err()?.reason {
-        AlertRefusal::LaggingOwn => Some(CloseReason::LaggingOwn),
-        AlertRefusal::LaggingVenue => Some(CloseReason::LaggingVenue),
-        AlertRefusal::Quarantined => Some(CloseReason::Quarantined),
-        AlertRefusal::Identity => None,
+/// Whether a cell has a price that a venue gave to this run and that may still matter.
+fn is_known(held: &CellQuote, now: MonoNs) -> bool {
+    match held.state {
+        CellState::Empty => false,
+        CellState::Live if held.origin.is_pushed() => true,
+        CellState::Halted => true,
+        _ => held.origin != Origin::Disk && held.age(now) <= CACHED_MAX_NS,
     }
 }
 
 /// An opportunity that was last seen as `last`, at the present quotes of its legs. A rejected quote is not published:
 /// such a leg has the last accepted price.
-fn at_present(
-    directory: &Directory,
-    last: &Opportunity,
-    [(from, _), (to, _)]: &[HeldLeg; 2],
-    now: MonoNs,
-) -> Opportunity {
-    let is_known = |held: &CellQuote| matches!(held.state, CellState::Live | CellState::Void | CellState::Halted);
+fn at_present(directory: &Directory, last: &Opportunity, [from, to]: [&CellQuote; 2], now: MonoNs) -> Opportunity {
+    let is_published = |held: &CellQuote| matches!(held.state, CellState::Live | CellState::Void | CellState::Halted);
     let (buy, sell) = (last.buy.venue, last.sell.venue);
     let mut stands = opportunity(directory, last.instrument, (buy, from), (sell, to), now);
     let (of_now, of_last) = ([&mut stands.buy, &mut stands.sell], [last.buy, last.sell]);
     for ((leg, old), held) in of_now.into_iter().zip(of_last).zip([from, to]) {
-        if !is_known(held) {
+        if !is_published(held) {
             *leg = old;
         }
     }
@@ -1082,22 +1155,6 @@ fn at_present(
     let fee = |venue: VenueId| directory.taker_fee_pct(last.instrument, venue);
     (stands.gross_pct, stands.net_pct) = (gross_pct(ask, bid), net_pct(ask, bid, fee(buy), fee(sell)));
     stands
-}
-
-/// Why two legs form no opportunity whatever their prices; `None` if they may. `is_one`: both are known to be the same
-/// asset.
-fn broken_route(
-    [(from, buy_broken), (to, sell_broken)]: &[HeldLeg; 2],
-    is_one: bool,
-    options: &DetectorOptions,
-) -> Option<CloseReason> {
-    if let Some(reason) = buy_broken.or(*sell_broken) {
-        return Some(reason);
-    }
-    if !is_one {
-        return Some(CloseReason::Quarantined);
-    }
-    (from.received.0.abs_diff(to.received.0) > options.leg_skew_max_ns).then_some(CloseReason::LegStale)
 }
 
 /// Which price took the spread of an opportunity to its end. `last` is it as it was last seen, `first` its prices when

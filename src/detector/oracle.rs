@@ -48,6 +48,11 @@ fn ratio() -> impl Strategy<Value = u64> {
     prop_oneof![4 => Just(800), 1 => Just(0), 1 => Just(1000), 1 => 0u64..=1000]
 }
 
+/// `implausible_pct` in hundredths.
+fn ceiling() -> impl Strategy<Value = u64> {
+    prop_oneof![2 => Just(1000), 1 => 50u64..100]
+}
+
 fn level(cents: u64, scale: u8) -> Level {
     if cents == 0 {
         return Level::ABSENT;
@@ -83,8 +88,8 @@ fn directory_but_one(fees: [u64; VENUES]) -> Arc<Directory> {
 
 type Key = (u32, u16, u16);
 
-/// What the oracle knows of one cell: bid and ask in cents, and when they came.
-type Known = (u64, u64, MonoNs);
+/// What the oracle knows of one cell: bid and ask in cents, when they came, and why they do not hold.
+type Known = (u64, u64, MonoNs, Option<AlertRefusal>);
 
 #[derive(Default)]
 struct Oracle {
@@ -95,7 +100,30 @@ struct Oracle {
     told: Vec<(Key, Option<Change>, bool)>,
 }
 
+/// Whether the spread after these fees, in hundredths of a percent, is above `limit`, in thousandths of these.
+fn is_above(from: &Known, to: &Known, (buy_fee, sell_fee): (u64, u64), limit: u64) -> bool {
+    to.0 * (10_000 - sell_fee) * 1000 > from.1 * ((10_000 + buy_fee) * 1000 + limit)
+}
+
+/// The first reason for which two legs are refused whatever their prices.
+fn refusal_of_legs(from: &Known, to: &Known, now: MonoNs, options: &DetectorOptions) -> Option<AlertRefusal> {
+    use AlertRefusal as R;
+    let is_old = |cell: &Known| cell.3.is_none() && now.0 - cell.2.0 > options.leg_age_max_ns;
+    let is_far = (from.3, to.3) == (None, None) && from.2.0.abs_diff(to.2.0) > options.leg_skew_max_ns;
+    if is_old(from) || is_old(to) || is_far {
+        return Some(R::StaleLeg);
+    }
+    [R::VoidLeg, R::OneSided, R::CrossedLeg].into_iter().find(|it| [from.3, to.3].contains(&Some(*it)))
+}
+
 impl Oracle {
+    /// The last prices of a venue hold no longer.
+    fn void(&mut self, instrument: u32, venue: u16, reason: AlertRefusal) {
+        if let Some(cell) = self.cells.get_mut(&(instrument, venue)) {
+            cell.3 = Some(reason);
+        }
+    }
+
     /// Whether the legs hold and their spread is above `ratio`, in thousandths, of the threshold.
     fn is_above(
         &self,
@@ -108,16 +136,37 @@ impl Oracle {
         let (Some(from), Some(to)) = (self.cells.get(&(instrument, buy)), self.cells.get(&(instrument, sell))) else {
             return false;
         };
-        let is_old = |cell: &Known| now.0 - cell.2.0 > options.leg_age_max_ns;
-        if buy == sell || is_old(from) || is_old(to) || from.2.0.abs_diff(to.2.0) > options.leg_skew_max_ns {
-            return false;
-        }
-        // In hundredths of a percent: fees and the threshold of 0.50 % are whole numbers of them.
-        let (fee_buy, fee_sell) = match options.threshold_on {
+        let fees_of = |on| match on {
             Spread::Gross => (0, 0),
             Spread::Net => (fees[usize::from(buy)], fees[usize::from(sell)]),
         };
-        to.0 * (10_000 - fee_sell) * 1000 > from.1 * ((10_000 + fee_buy) * 1000 + 50 * ratio)
+        refusal_of_legs(from, to, now, options).is_none()
+            && is_above(from, to, fees_of(options.threshold_on), 50 * ratio)
+            && !is_above(from, to, fees_of(Spread::Net), options.implausible_pct.to_units(5))
+    }
+
+    /// All candidates that are refused, each with its reason: those with a gross spread above the threshold by the last
+    /// prices of both venues.
+    fn refused(&self, now: MonoNs, fees: &[u64], options: &DetectorOptions) -> BTreeMap<Key, AlertRefusal> {
+        let mut refused = BTreeMap::new();
+        let known = || self.cells.iter().filter(|(_, cell)| cell.3.is_none() || now.0 - cell.2.0 <= 300 * SECOND);
+        for ((instrument, buy), from) in known() {
+            for ((_, sell), to) in known().filter(|((row, sell), _)| row == instrument && sell != buy) {
+                if !is_above(from, to, (0, 0), 50_000) {
+                    continue;
+                }
+                let of_net = (fees[usize::from(*buy)], fees[usize::from(*sell)]);
+                let is_implausible = is_above(from, to, of_net, options.implausible_pct.to_units(5));
+                let is_cheap = options.threshold_on == Spread::Gross || is_above(from, to, of_net, 50_000);
+                let reason = refusal_of_legs(from, to, now, options)
+                    .or(is_implausible.then_some(AlertRefusal::Implausible))
+                    .or((!is_cheap).then_some(AlertRefusal::Fees));
+                if let Some(reason) = reason {
+                    refused.insert((*instrument, *buy, *sell), reason);
+                }
+            }
+        }
+        refused
     }
 
     fn look(&mut self, instrument: u32, now: MonoNs, fees: &[u64], options: &DetectorOptions) {
@@ -143,9 +192,15 @@ impl Oracle {
     }
 }
 
-fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread, ratio: u64) -> Result<(), TestCaseError> {
-    let close_ratio = Decimal::new(ratio, 3);
-    let options = DetectorOptions { threshold_on, close_ratio, ..DetectorOptions::default() };
+/// `ratio`: `close_ratio` in thousandths; `ceiling`: `implausible_pct` in hundredths.
+fn compare(
+    steps: &[Step],
+    fees: [u64; VENUES],
+    threshold_on: Spread,
+    (ratio, ceiling): (u64, u64),
+) -> Result<(), TestCaseError> {
+    let (close_ratio, implausible_pct) = (Decimal::new(ratio, 3), Decimal::new(ceiling, 2));
+    let options = DetectorOptions { threshold_on, close_ratio, implausible_pct, ..DetectorOptions::default() };
     let directory = directory_but_one(fees);
     let (_, writer) = QuoteMatrix::new(directory.pairs());
     let mut core = Core::new(Arc::clone(&directory), writer, options);
@@ -158,6 +213,7 @@ fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread, ratio: u64
     for step in steps {
         oracle.told.clear();
         events.clear();
+        now = now.plus(1);
         match *step {
             Step::Quote(venue, instrument, bid, ask, scale) => {
                 let quote = Quote {
@@ -174,10 +230,12 @@ fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread, ratio: u64
                     prop_assert_eq!(merged, Err(DropReason::NotWanted));
                 } else if bid == 0 || ask == 0 || bid > ask {
                     prop_assert!(merged.is_err());
-                    oracle.cells.remove(&(instrument, venue));
+                    let is_one_sided = bid == 0 || ask == 0;
+                    let reason = if is_one_sided { AlertRefusal::OneSided } else { AlertRefusal::CrossedLeg };
+                    oracle.void(instrument, venue, reason);
                 } else {
                     prop_assert!(merged.is_ok());
-                    oracle.cells.insert((instrument, venue), (bid, ask, now));
+                    oracle.cells.insert((instrument, venue), (bid, ask, now, None));
                 }
                 core.scan(InstrumentId(instrument), now, &mut events);
                 oracle.look(instrument, now, &fees, &options);
@@ -185,13 +243,13 @@ fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread, ratio: u64
             Step::Void(venue, instrument) => {
                 core.void(InstrumentId(instrument), VenueId(venue), Origin::Own, BookVoid::Gap, |_| ());
                 core.scan(InstrumentId(instrument), now, &mut events);
-                oracle.cells.remove(&(instrument, venue));
+                oracle.void(instrument, venue, AlertRefusal::VoidLeg);
                 oracle.look(instrument, now, &fees, &options);
             }
             Step::Down(venue) => {
                 core.down(VenueId(venue), Origin::Own, now, |_| (), &mut events);
                 for instrument in 0..INSTRUMENTS as u32 {
-                    oracle.cells.remove(&(instrument, venue));
+                    oracle.void(instrument, venue, AlertRefusal::VoidLeg);
                     oracle.look(instrument, now, &fees, &options);
                 }
             }
@@ -224,6 +282,12 @@ fn compare(steps: &[Step], fees: [u64; VENUES], threshold_on: Spread, ratio: u64
         oracle.told.sort_by_key(|t| t.0);
         prop_assert_eq!(&told, &oracle.told, "after {:?}", step);
         prop_assert_eq!(core.open(), oracle.open.len());
+        (0..INSTRUMENTS).for_each(|_| core.look_for_refusals(now));
+        let current = core.refusals.report(now).current;
+        let refused = current.iter().filter(|it| it.seen == now);
+        let refused =
+            refused.map(|it| ((it.instrument.0, it.buy.venue.0, it.sell.venue.0), it.grounds.reason)).collect();
+        prop_assert_eq!(oracle.refused(now, &fees, &options), refused, "after {:?}", step);
         for event in events.iter().filter(|e| e.change.reason().is_none()) {
             // No leg of a published opportunity is stale.
             let o = &event.opportunity;
@@ -238,13 +302,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn detection_equals_brute_force_on_gross(steps in prop::collection::vec(step(), 1..120), ratio in ratio()) {
-        compare(&steps, [10, 60, 40, 10, 0], Spread::Gross, ratio)?;
+    fn detection_equals_brute_force_on_gross(steps in prop::collection::vec(step(), 1..120), ratio in ratio(), ceiling in ceiling()) {
+        compare(&steps, [10, 60, 40, 10, 0], Spread::Gross, (ratio, ceiling))?;
     }
 
     #[test]
-    fn detection_equals_brute_force_on_net(steps in prop::collection::vec(step(), 1..120), fees in prop::array::uniform5(0u64..15), ratio in ratio()) {
-        compare(&steps, fees, Spread::Net, ratio)?;
+    fn detection_equals_brute_force_on_net(steps in prop::collection::vec(step(), 1..120), fees in prop::array::uniform5(0u64..15), ratio in ratio(), ceiling in ceiling()) {
+        compare(&steps, fees, Spread::Net, (ratio, ceiling))?;
     }
 }
 
@@ -259,7 +323,7 @@ fn system_1s_example_opens_once_and_repeats_after_a_minute() {
         Step::Quote(0, 0, 9_990, 10_000, 2),
         Step::Quote(1, 0, 10_055, 10_060, 2),
     ];
-    compare(&steps, [0; VENUES], Spread::Gross, 800).unwrap();
+    compare(&steps, [0; VENUES], Spread::Gross, (800, 1000)).unwrap();
 }
 
 #[test]
@@ -326,6 +390,10 @@ fn a_quote_that_is_late_or_of_a_connection_that_is_behind_is_no_leg_and_starts_n
         events.drain(..).map(|event| (event.change, event.alert)).collect::<Vec<_>>()
     };
     assert_eq!(look(&mut core, Some(tight(0, 10_000, now))), []);
+    // Two quotes settle the cell.
+    for _ in 0..2 {
+        assert_eq!(look(&mut core, Some(Quote { line, ..tight(1, 10_000, now) })), []);
+    }
     core.fall_behind(line);
     let rich = Quote { line, ..tight(1, 10_100, now) };
     assert_eq!(look(&mut core, Some(rich)), []);
@@ -336,7 +404,9 @@ fn a_quote_that_is_late_or_of_a_connection_that_is_behind_is_no_leg_and_starts_n
     core.caught_up(line);
     let late = Quote { delay: Delay::Lagging, ..rich };
     assert_eq!(look(&mut core, Some(late)), []);
-    assert_eq!(core.refusals.take_counts(), [1, 1, 0, 0]);
+    let counts = core.refusals.take_counts();
+    assert_eq!([AlertRefusal::LaggingOwn, AlertRefusal::LaggingVenue].map(|it| counts[it.index()]), [1, 1]);
+    assert_eq!(counts.iter().sum::<u64>(), 2);
 }
 
 #[test]
@@ -1059,9 +1129,13 @@ impl Stamped {
     fn quote(&mut self, venue: u16, cents: u64, at_ms: u64) {
         self.now = BEGIN.plus((at_ms + 20) * MS);
         let line = Self::line(venue);
-        let quote = Quote { exchange_time: Self::stamp(at_ms), line, ..tight(venue, cents, self.now) };
-        self.core.merge(&quote, |_| ()).unwrap();
+        self.merge(&Quote { exchange_time: Self::stamp(at_ms), line, ..tight(venue, cents, self.now) });
         self.core.scan(InstrumentId(0), self.now, &mut self.events);
+    }
+
+    /// Twice, because the second quote settles a new connection.
+    fn merge(&mut self, quote: &Quote) {
+        (0..2).for_each(|_| self.core.merge(quote, |_| ()).unwrap());
     }
 
     /// Another message of the connection.
@@ -1124,7 +1198,7 @@ fn a_leg_without_a_stamp_is_proven_by_a_witness_on_its_connection_alone() {
     case.now = BEGIN.plus(20 * MS);
     let unstamped = |case: &mut Stamped, line, cents, at_ms: u64| {
         case.now = BEGIN.plus(at_ms * MS);
-        case.core.merge(&Quote { line, ..tight(1, cents, case.now) }, |_| ()).unwrap();
+        case.merge(&Quote { line, ..tight(1, cents, case.now) });
         case.core.scan(InstrumentId(0), case.now, &mut case.events);
     };
     unstamped(&mut case, LineId::own(9), 10_000, 20);

@@ -10,6 +10,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::market::refusal::{RefusalReport, RefusedCandidate};
 use crate::market::{InstrumentId, VenueId};
+use crate::matrix::CellQuote;
 use crate::metrics::reasons::{AlertRefusal, Reason};
 use crate::time::{MonoNs, SECOND};
 
@@ -39,10 +40,16 @@ pub struct Refusals {
     /// By reason: counted since [`Self::take_counts`].
     counted: [u64; REASONS],
     untracked: u64,
+    /// How many of these were returned by [`Self::take_untracked`].
+    untracked_taken: u64,
     /// Something differs from the last report.
     is_changed: bool,
     reported: MonoNs,
     swept: MonoNs,
+    /// The row at which the next look begins.
+    next_row: usize,
+    /// Room for the cells of one row.
+    cells: Vec<(VenueId, CellQuote)>,
 }
 
 #[derive(Default)]
@@ -74,10 +81,31 @@ impl Refusals {
             examples: std::array::from_fn(|_| ExampleRing { examples: Vec::with_capacity(EXAMPLES), next: 0 }),
             counted: [0; REASONS],
             untracked: 0,
+            untracked_taken: 0,
             is_changed: false,
             reported: MonoNs(0),
             swept: MonoNs(0),
+            next_row: 0,
+            cells: Vec::with_capacity(venues),
         }
+    }
+
+    /// The row to look at next, of `rows`.
+    pub fn next_row(&mut self, rows: usize) -> InstrumentId {
+        let at = self.next_row % rows;
+        self.next_row = at + 1;
+        InstrumentId(at as u32)
+    }
+
+    /// Empty room for the cells of one row, to be returned by [`Self::keep_cells`].
+    pub fn take_cells(&mut self) -> Vec<(VenueId, CellQuote)> {
+        std::mem::take(&mut self.cells)
+    }
+
+    /// Takes the room back.
+    pub fn keep_cells(&mut self, mut cells: Vec<(VenueId, CellQuote)>) {
+        cells.clear();
+        self.cells = cells;
     }
 
     /// The candidate is refused at `candidate.seen`. `since` is filled in.
@@ -109,6 +137,11 @@ impl Refusals {
     /// Refusals counted since the last call, by reason.
     pub fn take_counts(&mut self) -> [u64; REASONS] {
         std::mem::replace(&mut self.counted, [0; REASONS])
+    }
+
+    /// Looks that were not tracked since the last call.
+    pub fn take_untracked(&mut self) -> u64 {
+        self.untracked - std::mem::replace(&mut self.untracked_taken, self.untracked)
     }
 
     /// Forgets candidates that are no longer refused. Returns whether a report is due: something has changed, and the last
@@ -169,7 +202,7 @@ mod tests {
             sell: leg(1),
             gross_pct: Percent::default(),
             net_pct: Percent::default(),
-            grounds: Grounds { reason, leg: None, figure: None },
+            grounds: Grounds { reason, leg: None, fault: None, figure: None },
             since: MonoNs(0),
             seen: MonoNs(ms * MS),
         }

@@ -5,8 +5,7 @@
 
 use crate::market::opportunity::Bar;
 use crate::market::{Decimal, InstrumentId, VenueId};
-use crate::matrix::{CellQuote, CellState};
-use crate::time::MonoNs;
+use crate::matrix::CellQuote;
 
 /// Rows are padded to a multiple of this, so that the scan has no remainder loop.
 const LANES: usize = 8;
@@ -20,6 +19,8 @@ pub struct DetectorOptions {
     pub threshold_on: Spread,
     /// An open opportunity closes when its spread is not above this part of the threshold, from 0 to 1.
     pub close_ratio: Decimal,
+    /// A net spread above this many percent is not believed; 0: none is too high.
+    pub implausible_pct: Decimal,
     /// No second alert for the same instrument and venues within this time, in nanoseconds.
     pub debounce_ns: u64,
     /// A leg whose quote is older takes no part, in nanoseconds.
@@ -49,6 +50,7 @@ impl Default for DetectorOptions {
             threshold_pct: Decimal::new(5, 1),
             threshold_on: Spread::Gross,
             close_ratio: Decimal::new(8, 1),
+            implausible_pct: Decimal::new(10, 0),
             debounce_ns: 60 * crate::time::SECOND,
             leg_age_max_ns: 5 * crate::time::SECOND,
             leg_skew_max_ns: 5 * crate::time::SECOND,
@@ -66,6 +68,8 @@ pub struct Spreads {
     rows: Vec<f64>,
     /// Per instrument: a bit for each venue that has a quote.
     quoting: Vec<u64>,
+    /// Per instrument: a bit for each venue that once had no quote.
+    absent: Vec<u64>,
     /// By venue: whether its fee counts in the floor.
     known: Vec<bool>,
     /// The lowest taker fee in percent.
@@ -73,6 +77,10 @@ pub struct Spreads {
     threshold: (Spread, Decimal),
     /// A row whose highest bid is not above its lowest ask times this has no opportunity.
     ratio_floor: f64,
+    /// The same for the gross spread,
+    gross_floor: f64,
+    /// and for a quarter of the threshold.
+    worth_floor: f64,
 }
 
 impl Spreads {
@@ -95,10 +103,13 @@ impl Spreads {
             stride,
             rows,
             quoting: vec![0; instruments],
+            absent: vec![0; instruments],
             known: (0..venues).map(|at| at < taker_fees_pct.len()).collect(),
             lowest_fee: Decimal::ZERO,
             threshold: (options.threshold_on, options.threshold_pct),
             ratio_floor: 0.0,
+            gross_floor: Bar::gross(options.threshold_pct).ratio_floor(),
+            worth_floor: 1.0 + options.threshold_pct.to_f64() / 400.0 * (1.0 - 1e-9),
         };
         spreads.set_lowest_fee(taker_fees_pct.iter().copied().min().unwrap_or(Decimal::new(100, 0)));
         spreads
@@ -175,6 +186,7 @@ impl Spreads {
         self.rows[at] = f64::INFINITY;
         self.rows[at + self.stride] = 0.0;
         self.quoting[instrument.index()] &= !(1 << venue.index());
+        self.absent[instrument.index()] |= 1 << venue.index();
     }
 
     /// The venues of the row that have a quote which holds, with its mid.
@@ -189,6 +201,12 @@ impl Spreads {
     #[inline]
     #[must_use]
     pub fn has_candidate(&self, instrument: InstrumentId) -> bool {
+        self.may_exceed(instrument, self.ratio_floor)
+    }
+
+    /// Whether the highest bid of the row is above its lowest ask times `floor`.
+    #[inline]
+    fn may_exceed(&self, instrument: InstrumentId, floor: f64) -> bool {
         let row = &self.rows[instrument.index() * self.stride * 2..][..self.stride * 2];
         let (asks, bids) = row.split_at(self.stride);
         let mut low = [f64::INFINITY; LANES];
@@ -201,16 +219,14 @@ impl Spreads {
         }
         let low = low.into_iter().fold(f64::INFINITY, |a, b| if b < a { b } else { a });
         let high = high.into_iter().fold(0.0, |a, b| if b > a { b } else { a });
-        high > low * self.ratio_floor
+        high > low * floor
     }
 
-    /// All pairs of the row that are opportunities now, exactly: `found(buy, sell, buy's cell, sell's cell)`,
-    /// buyer by buyer in venue order. `fee`: a venue's taker fee of this instrument in percent.
+    /// All pairs of the row whose spread is above the bar, exactly: `found(buy, sell, buy's cell, sell's cell)`, buyer by
+    /// buyer in venue order. `fee`: a venue's taker fee of this instrument in percent.
     pub fn scan(
         &self,
         instrument: InstrumentId,
-        now: MonoNs,
-        options: &DetectorOptions,
         cell: impl Fn(VenueId) -> CellQuote,
         fee: impl Fn(VenueId) -> Decimal,
         mut found: impl FnMut(VenueId, VenueId, &CellQuote, &CellQuote),
@@ -224,18 +240,40 @@ impl Spreads {
                 }
                 let (buy, sell) = (VenueId(buy as u16), VenueId(sell as u16));
                 let (from, to) = (cell(buy), cell(sell));
-                if is_leg(&from, now, options)
-                    && is_leg(&to, now, options)
-                    && from.received.0.abs_diff(to.received.0) <= options.leg_skew_max_ns
-                    && self.bar(fee(buy), fee(sell)).is_exceeded(from.ask.price, to.bid.price)
-                {
+                if self.is_above((from.ask.price, to.bid.price), (fee(buy), fee(sell))) {
                     found(buy, sell, &from, &to);
                 }
             }
         }
     }
-}
 
-fn is_leg(cell: &CellQuote, now: MonoNs, options: &DetectorOptions) -> bool {
-    cell.state == CellState::Live && cell.age(now) <= options.leg_age_max_ns
+    /// Whether buying at `ask` and selling at `bid`, with these taker fees in percent, is above the threshold. Exact.
+    #[must_use]
+    pub fn is_above(&self, (ask, bid): (Decimal, Decimal), (buy_fee_pct, sell_fee_pct): (Decimal, Decimal)) -> bool {
+        self.bar(buy_fee_pct, sell_fee_pct).is_exceeded(ask, bid)
+    }
+
+    /// Routes of the row whose net spread may be above a quarter of the threshold: `found(buy, sell)`.
+    pub fn worth_a_memory(&self, instrument: InstrumentId, mut found: impl FnMut(VenueId, VenueId)) {
+        if !self.may_exceed(instrument, self.worth_floor) {
+            return;
+        }
+        let row = &self.rows[instrument.index() * self.stride * 2..][..self.stride * 2];
+        let (asks, bids) = row.split_at(self.stride);
+        for (buy, ask) in asks[..self.venues].iter().enumerate() {
+            for (sell, bid) in bids[..self.venues].iter().enumerate() {
+                if *bid > ask * self.worth_floor && buy != sell {
+                    found(VenueId(buy as u16), VenueId(sell as u16));
+                }
+            }
+        }
+    }
+
+    /// Whether a candidate of the row may be refused: a venue's last quote does not hold, or the gross spread may be above
+    /// the threshold.
+    #[must_use]
+    pub fn may_be_refused(&self, instrument: InstrumentId) -> bool {
+        self.absent[instrument.index()] & !self.quoting(instrument) != 0
+            || self.may_exceed(instrument, self.gross_floor)
+    }
 }

@@ -21,11 +21,10 @@ pub(super) struct SessionFactory {
 }
 
 impl SessionFactory {
-    /// A session for `entries`, on one of `pairs` pairs of lines to the venue, with a witness where tops have no
-    /// timestamps.
+    /// A session for `entries`, on one of `pairs` pairs of lines to the venue.
     pub fn session(
         &self,
-        (id, venue, witness): (VenueId, &'static dyn Venue, bool),
+        (id, venue): (VenueId, &'static dyn Venue),
         kind: ChannelKind,
         pairs: usize,
         entries: Vec<SymbolEntry>,
@@ -38,7 +37,7 @@ impl SessionFactory {
             options: self.options.shared_by(pairs),
         };
         match kind {
-            ChannelKind::Tops => Session::tops(parts, Arc::clone(&self.days), entries).with_witness(witness),
+            ChannelKind::Tops => Session::tops(parts, Arc::clone(&self.days), entries),
             ChannelKind::Books => Session::books(parts, Arc::clone(&self.books), entries),
         }
     }

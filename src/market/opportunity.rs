@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 
-use crate::market::book::BookVoid;
 use crate::market::decimal::{POW10, aligned, compare_products};
 use crate::market::quote::{ExcessLag, Source};
 use crate::market::{Decimal, Figure, InstrumentId, Level, VenueId};
@@ -37,6 +36,8 @@ pub struct Opportunity {
     pub gross_pct: Percent,
     /// The same after both taker fees: `(sell × (1 − fee) − buy × (1 + fee)) / buy × 100`.
     pub net_pct: Percent,
+    /// Net spread at which the route usually stands, if that is more than half of the threshold.
+    pub basis_pct: Option<Percent>,
     /// When it opened.
     pub opened: MonoNs,
     /// When the detector found this state; for a closed opportunity, when it found it closed.
@@ -193,6 +194,8 @@ pub enum CloseReason {
     LegVoid,
     /// A leg's price is implausible, or the legs are no longer known to be the same asset.
     Quarantined,
+    /// The route usually stands at such a spread.
+    StandingBasis,
     /// The connection to a leg's venue was lost, or the leader of that venue stopped pushing quotes.
     VenueLost,
     /// A leg's venue sends its data late.
@@ -223,6 +226,7 @@ impl CloseReason {
             Self::LegStale => "leg_stale",
             Self::LegVoid => "leg_void",
             Self::Quarantined => "quarantined",
+            Self::StandingBasis => "standing_basis",
             Self::VenueLost => "venue_lost",
             Self::LaggingVenue => "lagging_venue",
             Self::LaggingOwn => "lagging_own",
@@ -235,17 +239,6 @@ impl CloseReason {
     }
 }
 
-impl From<BookVoid> for CloseReason {
-    fn from(why: BookVoid) -> Self {
-        match why {
-            BookVoid::Halt => Self::NotTrading,
-            BookVoid::Lost => Self::VenueLost,
-            BookVoid::Silent => Self::LegStale,
-            BookVoid::Gap | BookVoid::Checksum | BookVoid::Crossed => Self::LegVoid,
-        }
-    }
-}
-
 /// Percent with ten decimals, in units of 10⁻¹⁰ %. Rounded to the nearest unit, halves away from zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(pub i64);
@@ -254,6 +247,18 @@ pub struct Percent(pub i64);
 const PERCENT_SCALE: u8 = 10;
 
 impl Percent {
+    /// `pct` percent. Further decimals are cut; the configuration rejects them beforehand.
+    #[must_use]
+    pub fn of(pct: Decimal) -> Self {
+        Self(i64::try_from(pct.to_units(PERCENT_SCALE)).unwrap_or(i64::MAX))
+    }
+
+    /// This part of it, `ratio` from 0 to 1 with at most six decimals. Rounded down.
+    #[must_use]
+    pub fn times(self, ratio: Decimal) -> Self {
+        Self((i128::from(self.0) * i128::from(ratio.to_units(6)) / 1_000_000) as i64)
+    }
+
     /// Writes it as a JSON number, without trailing zeros: `-0.25`.
     pub fn write(self, out: &mut Vec<u8>) {
         Figure::new(self.0 < 0, u128::from(self.0.unsigned_abs()), PERCENT_SCALE).write(out);

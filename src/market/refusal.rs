@@ -1,6 +1,7 @@
 //! Refusals: candidates above the threshold that are not alerted, each for one named reason, with the numbers that decided.
 
-use crate::market::opportunity::{LegSide, Percent};
+use crate::market::book::BookVoid;
+use crate::market::opportunity::{CloseReason, LegSide, Percent};
 use crate::market::{Decimal, InstrumentId, VenueId};
 use crate::metrics::reasons::AlertRefusal;
 use crate::time::MonoNs;
@@ -12,8 +13,116 @@ pub struct Grounds {
     pub reason: AlertRefusal,
     /// The leg that it applies to; `None` if it applies to both together.
     pub leg: Option<LegSide>,
+    /// Why the quote of this leg does not hold, if it does not.
+    pub fault: Option<LegFault>,
     /// The figure that decided, if one did.
     pub figure: Option<Deciding>,
+}
+
+impl Grounds {
+    /// Why an open opportunity closes on these grounds.
+    #[must_use]
+    pub fn close_reason(&self) -> CloseReason {
+        match (self.fault, self.reason) {
+            (Some(fault), _) => fault.close_reason(),
+            (None, AlertRefusal::NotTrading) => CloseReason::NotTrading,
+            (None, AlertRefusal::VoidLeg | AlertRefusal::OneSided | AlertRefusal::CrossedLeg) => CloseReason::LegVoid,
+            (None, AlertRefusal::StaleLeg) => CloseReason::LegStale,
+            (None, AlertRefusal::LaggingOwn) => CloseReason::LaggingOwn,
+            (None, AlertRefusal::LaggingVenue) => CloseReason::LaggingVenue,
+            (
+                None,
+                AlertRefusal::SuspectJump
+                | AlertRefusal::Reconnect
+                | AlertRefusal::Quarantined
+                | AlertRefusal::Identity
+                | AlertRefusal::Implausible,
+            ) => CloseReason::Quarantined,
+            (None, AlertRefusal::StandingBasis) => CloseReason::StandingBasis,
+            // The fees of both legs are higher now.
+            (None, AlertRefusal::Fees) => CloseReason::BothMoved,
+        }
+    }
+}
+
+/// Why the quote of a leg does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegFault {
+    /// The venue reports that the instrument is not traded now.
+    Halted,
+    /// The instrument is no longer quoted there.
+    Removed,
+    /// The connection was lost, or the leader of the venue stopped pushing quotes.
+    Lost,
+    /// No update arrived for longer than usual.
+    Silent,
+    /// A message was lost.
+    Gap,
+    /// The checksum did not match.
+    Checksum,
+    /// A side was missing in the last quote.
+    OneSided,
+    /// The bid was above the ask in the last quote.
+    Crossed,
+    /// The price jumped, and is not confirmed yet.
+    Suspect,
+}
+
+impl LegFault {
+    /// The word for clients.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Halted => "halted",
+            Self::Removed => "removed",
+            Self::Lost => "lost",
+            Self::Silent => "silent",
+            Self::Gap => "gap",
+            Self::Checksum => "checksum",
+            Self::OneSided => "one_sided",
+            Self::Crossed => "crossed",
+            Self::Suspect => "suspect",
+        }
+    }
+
+    /// The reason for which a candidate with such a leg is refused.
+    #[must_use]
+    pub const fn refusal(self) -> AlertRefusal {
+        match self {
+            Self::Halted => AlertRefusal::NotTrading,
+            Self::Silent => AlertRefusal::StaleLeg,
+            Self::Removed | Self::Lost | Self::Gap | Self::Checksum => AlertRefusal::VoidLeg,
+            Self::OneSided => AlertRefusal::OneSided,
+            Self::Crossed => AlertRefusal::CrossedLeg,
+            Self::Suspect => AlertRefusal::SuspectJump,
+        }
+    }
+
+    /// Why an open opportunity with such a leg closes.
+    #[must_use]
+    pub const fn close_reason(self) -> CloseReason {
+        match self {
+            Self::Halted => CloseReason::NotTrading,
+            Self::Removed => CloseReason::Removed,
+            Self::Lost => CloseReason::VenueLost,
+            Self::Silent => CloseReason::LegStale,
+            Self::Gap | Self::Checksum | Self::OneSided | Self::Crossed => CloseReason::LegVoid,
+            Self::Suspect => CloseReason::Quarantined,
+        }
+    }
+}
+
+impl From<BookVoid> for LegFault {
+    fn from(why: BookVoid) -> Self {
+        match why {
+            BookVoid::Gap => Self::Gap,
+            BookVoid::Checksum => Self::Checksum,
+            BookVoid::Crossed => Self::Crossed,
+            BookVoid::Halt => Self::Halted,
+            BookVoid::Silent => Self::Silent,
+            BookVoid::Lost => Self::Lost,
+        }
+    }
 }
 
 /// A figure that was compared with a limit.

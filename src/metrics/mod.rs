@@ -482,6 +482,12 @@ pub struct DetectorGauges {
     pub refused: Counts<AlertRefusal>,
     /// Opportunities closed, by what they were.
     pub closed: Counts<Class>,
+    /// Looks at refused candidates that were not counted, because too many others were refused at the same time.
+    pub refusals_untracked: Counter,
+    /// Routes whose basis is sampled.
+    pub basis_routes: Gauge,
+    /// How often a route was not sampled, because too many others are.
+    pub basis_refused: Counter,
     /// Events dropped because a gateway's ring was full.
     pub events_lost: Counter,
     /// The most events that waited in one feed's ring at the start of a turn, in the last whole second.

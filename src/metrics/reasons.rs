@@ -25,7 +25,7 @@ pub struct Counts<R> {
 }
 
 /// Most variants of a [`Reason`].
-const REASONS_MAX: usize = 10;
+const REASONS_MAX: usize = 16;
 
 impl<R: Reason> Default for Counts<R> {
     fn default() -> Self {
@@ -134,6 +134,20 @@ reasons! {
 reasons! {
     /// Why a candidate above the threshold raises no alert, in the order of the checks: the first that applies is counted.
     AlertRefusal {
+        /// The venue of a leg reports that the instrument cannot be traded now.
+        NotTrading => "not_trading",
+        /// The quote of a leg is too old, too old compared with the other leg, or silent for longer than usual.
+        StaleLeg => "stale_leg",
+        /// The quote of a leg is no longer valid: lost connection, gap, failed checksum.
+        VoidLeg => "void_leg",
+        /// A side was missing in the last quote of a leg.
+        OneSided => "one_sided",
+        /// The bid was above the ask in the last quote of a leg.
+        CrossedLeg => "crossed_leg",
+        /// The price of a leg jumped, and is not confirmed yet.
+        SuspectJump => "suspect_jump",
+        /// A leg's connection is new and its second quote has not come, or its venue reconnects too often.
+        Reconnect => "reconnect",
         /// This process is behind, or a leg's connection has a backlog or is unusually silent: a newer quote of the leg may
         /// be on its way.
         LaggingOwn => "lagging_own",
@@ -144,6 +158,13 @@ reasons! {
         /// The two venues never agreed on the price: another asset or another unit under the same symbol, see
         /// `detector::identity`.
         Identity => "identity",
+        /// The net spread is above the ceiling of what is plausible.
+        Implausible => "implausible",
+        /// The route usually stands at a net spread of more than half of the threshold, and it exceeds that by no more than the
+        /// threshold, see `detector::basis`.
+        StandingBasis => "standing_basis",
+        /// The gross spread is above the threshold, but the net spread, which the threshold is for, is not.
+        Fees => "fees",
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::market::opportunity::Percent;
 use crate::market::quote::ExcessLag;
 use crate::market::{Decimal, Figure, Level};
-use crate::protocol::opportunity::{GroupOf, ProofOf, milliseconds};
+use crate::protocol::opportunity::{Evidence, GroupOf, milliseconds};
 use crate::protocol::survival::SurvivalOf;
 use crate::protocol::{Object, float, integer};
 
@@ -107,6 +107,8 @@ pub struct Alert<'a> {
 pub struct AlertMore<'a> {
     /// Spread after both taker fees, in percent of the buy price.
     pub net_spread_pct: Percent,
+    /// Net spread at which the route usually stands, if that is more than half of the threshold.
+    pub basis_pct: Option<Percent>,
     /// The smaller of the two sizes, in base.
     pub executable_size: Decimal,
     /// Milliseconds since the buy leg was read.
@@ -120,7 +122,7 @@ pub struct AlertMore<'a> {
     /// The group that it belongs to.
     pub group: GroupOf<'a>,
     /// What it rests on.
-    pub evidence: ProofOf,
+    pub evidence: Evidence,
     /// How long such opportunities lived, if any has ended.
     pub survival: Option<SurvivalOf>,
 }
@@ -138,6 +140,9 @@ pub fn alert(alert: &Alert<'_>, out: &mut Vec<u8>) {
     object.integer("timestamp", alert.timestamp);
     if let Some(more) = &alert.more {
         object.percent("netSpreadPct", more.net_spread_pct);
+        if let Some(basis) = more.basis_pct {
+            object.percent("basisPct", basis);
+        }
         more.executable_size.write(object.key("executableSize"));
         object.integer("buyAgeMs", more.buy_age_ms).integer("sellAgeMs", more.sell_age_ms);
         object.text("source", more.source).text("id", more.id);

@@ -10,6 +10,7 @@ pub mod health;
 pub mod message;
 pub mod opportunity;
 pub mod precision;
+pub mod refusals;
 pub mod report;
 pub mod request;
 pub mod status;

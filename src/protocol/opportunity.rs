@@ -51,12 +51,12 @@ pub struct Moment<'a> {
     pub spread_pct: Percent,
     /// The same after both taker fees.
     pub net_spread_pct: Percent,
+    /// Net spread at which the route usually stands, if that is more than half of the threshold.
+    pub basis_pct: Option<Percent>,
     /// The smaller of the two sizes, in base.
     pub executable_size: Decimal,
-    /// Milliseconds since the buy leg was read; for a closed opportunity, at its end.
-    pub buy_age_ms: u64,
-    /// The same for the sell leg.
-    pub sell_age_ms: u64,
+    /// Milliseconds since the buy leg and the sell leg were read; for a closed opportunity, at its end.
+    pub ages_ms: [u64; 2],
     /// Unix milliseconds of its opening; never changes.
     pub opened_at: u64,
     /// Milliseconds from its opening until now, or until it closed.
@@ -66,7 +66,7 @@ pub struct Moment<'a> {
     /// The group that it belongs to.
     pub group: GroupOf<'a>,
     /// What it rests on.
-    pub evidence: ProofOf,
+    pub evidence: Evidence,
     /// How long such opportunities lived, if any has ended.
     pub survival: Option<SurvivalOf>,
     /// Source of the numbers: simulated if either leg is, otherwise a replay if either leg is.
@@ -96,7 +96,7 @@ impl GroupOf<'_> {
 
 /// What an opportunity rests on: whether its legs coexisted, and how late they were.
 #[derive(Clone, Copy, Debug)]
-pub struct ProofOf {
+pub struct Evidence {
     /// Whether both legs could have been hit at the same moment.
     pub coexistence: Coexistence,
     /// How much later than usual the buy leg arrived.
@@ -105,7 +105,7 @@ pub struct ProofOf {
     pub sell_excess: ExcessLag,
 }
 
-impl ProofOf {
+impl Evidence {
     /// Adds its members to a message.
     pub(super) fn write(&self, object: &mut Object<'_>) {
         let Coexistence { proof, length_ns, error_ns, .. } = self.coexistence;
@@ -135,8 +135,11 @@ pub fn opportunity(moment: &Moment<'_>, out: &mut Vec<u8>) {
     moment.buy.write(o.key("buyPrice"));
     moment.sell.write(o.key("sellPrice"));
     o.percent("spreadPct", moment.spread_pct).percent("netSpreadPct", moment.net_spread_pct);
+    if let Some(basis) = moment.basis_pct {
+        o.percent("basisPct", basis);
+    }
     moment.executable_size.write(o.key("executableSize"));
-    o.integer("buyAgeMs", moment.buy_age_ms).integer("sellAgeMs", moment.sell_age_ms);
+    o.integer("buyAgeMs", moment.ages_ms[0]).integer("sellAgeMs", moment.ages_ms[1]);
     o.integer("openedAt", moment.opened_at).integer("livedMs", moment.lived_ms);
     o.percent("peakSpreadPct", moment.peak_spread_pct);
     moment.group.write(&mut o);

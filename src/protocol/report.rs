@@ -398,6 +398,15 @@ fn detector(out: &mut Vec<u8>, board: &Board) {
         ("open_opportunities", "Opportunities open now.", d.open.value()),
         ("alerts_total", "Alerts.", d.alerts.value()),
         ("debounced_total", "Openings and repetitions without an alert.", d.debounced.value()),
+        (
+            "refusals_untracked_total",
+            "Looks at refused candidates that were not counted: too many at the same time.",
+            { d.refusals_untracked.value() },
+        ),
+        ("basis_routes", "Routes whose usual net spread is sampled.", d.basis_routes.value()),
+        ("basis_refused_total", "Looks at routes that were not sampled: too many at the same time.", {
+            d.basis_refused.value()
+        }),
         ("events_lost_total", "Events dropped because a gateway's ring was full.", d.events_lost.value()),
         ("ring_peak", "Events in the fullest ring before a turn, in the last second.", d.ring_peak.value()),
         ("ring_size", "Events that a ring can hold.", d.ring_size.value()),

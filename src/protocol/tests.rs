@@ -1,5 +1,5 @@
 use super::message::{Alert, AlertMore, Price, PriceMore};
-use super::opportunity::{GroupOf, Moment, OpportunityUpdate, ProofOf};
+use super::opportunity::{Evidence, GroupOf, Moment, OpportunityUpdate};
 use super::request::{Action, BookName, Command, RequestError, parse};
 use super::survival::{SurvivalOf, SurvivalRow};
 use super::*;
@@ -26,13 +26,13 @@ fn pct(text: &str) -> Percent {
 }
 
 /// A leg without timestamps, and clocks that are not known yet.
-const LIKELY: ProofOf = ProofOf {
+const LIKELY: Evidence = Evidence {
     coexistence: Coexistence { proof: Proof::Likely, length_ns: 0, error_ns: None, begun: [MonoNs(0); 2] },
     buy_excess: ExcessLag::NONE,
     sell_excess: ExcessLag::of(0, 1_000_000),
 };
 
-const PROVEN: ProofOf = ProofOf {
+const PROVEN: Evidence = Evidence {
     coexistence: Coexistence {
         proof: Proof::Proven,
         length_ns: 40_000_000,
@@ -121,6 +121,7 @@ fn an_alert_has_nine_fields_in_order() {
     golden("arbitrage", &written(|out| message::alert(&alert(None), out)));
     let more = AlertMore {
         net_spread_pct: pct("0.25"),
+        basis_pct: None,
         executable_size: d("0.500"),
         buy_age_ms: 12,
         sell_age_ms: 0,
@@ -151,9 +152,9 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
         sell: d("42925"),
         spread_pct: pct("1"),
         net_spread_pct: pct("0.25"),
+        basis_pct: None,
         executable_size: d("0.500"),
-        buy_age_ms: 12,
-        sell_age_ms: 0,
+        ages_ms: [12, 0],
         opened_at: 1_700_000_000_123,
         lived_ms: 0,
         peak_spread_pct: pct("1"),
@@ -170,7 +171,8 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
         evidence: PROVEN,
         spread_pct: pct("1.2"),
         net_spread_pct: pct("0.45"),
-        buy_age_ms: 512,
+        basis_pct: None,
+        ages_ms: [512, 0],
         lived_ms: 500,
         peak_spread_pct: pct("1.4"),
         timestamp: 1_700_000_000_623,
@@ -184,6 +186,7 @@ fn the_life_of_an_opportunity_is_one_object_from_its_opening_to_its_end() {
         evidence: PROVEN,
         spread_pct: pct("0.0247058824"),
         net_spread_pct: pct("-0.7253"),
+        basis_pct: None,
         lived_ms: 2250,
         timestamp: 1_700_000_002_373,
         group: GroupOf { size: 0, ..GROUP },

@@ -219,6 +219,46 @@ pub struct OpportunityEntry {
     pub timestamp: u64,
 }
 
+/// `/api/refusals`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RefusalsPage {
+    /// How often a refusal began, by reason.
+    pub reasons: BTreeMap<Text, u64>,
+    /// Refused now.
+    pub current: Vec<RefusalEntry>,
+    /// The last examples, newest first.
+    pub examples: Vec<RefusalEntry>,
+}
+
+/// A spread above the threshold that is not alerted.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RefusalEntry {
+    /// Why.
+    pub reason: Text,
+    /// `buy` or `sell`; empty: both.
+    pub leg: Text,
+    /// The figure that decided,
+    pub value: Option<f64>,
+    /// its limit,
+    pub limit: Option<f64>,
+    /// and the unit of both: `ms` or `pct`.
+    pub unit: Text,
+    /// Symbol.
+    pub symbol: Text,
+    /// The venue whose ask would be paid.
+    pub buy_exchange: Text,
+    /// The venue whose bid would be hit.
+    pub sell_exchange: Text,
+    /// Gross spread in percent.
+    pub spread_pct: f64,
+    /// Spread after fees in percent.
+    pub net_spread_pct: f64,
+    /// Unix milliseconds: when it was seen.
+    pub timestamp: u64,
+}
+
 /// `/api/latency`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -322,6 +362,8 @@ pub struct Sample {
     pub status: StatusPage,
     /// `/api/opportunities`.
     pub opportunities: OpportunitiesPage,
+    /// `/api/refusals`.
+    pub refusals: RefusalsPage,
     /// `/api/latency`.
     pub latency: Latency,
     /// `/api/instruments`.

@@ -10,7 +10,7 @@ use crate::log;
 use crate::net::page::{PageClient, PageError};
 use crate::stage::Stage;
 use crate::time::{Clock, MonoNs, SECOND};
-use crate::top::pages::{Instruments, PricesPage, Sample, StatusPage};
+use crate::top::pages::{Instruments, PricesPage, RefusalsPage, Sample, StatusPage};
 use crate::wire::query;
 
 /// Interval between two samples.
@@ -37,10 +37,19 @@ pub fn poll(pages: &PageClient, symbol: Option<&str>) -> Result<Sample, String> 
     Ok(Sample {
         status,
         opportunities: read(pages, "/api/opportunities")?,
+        refusals: refusals(pages)?,
         latency: read(pages, "/api/latency")?,
         instruments: read::<Instruments>(pages, "/api/instruments")?.instruments,
         prices,
     })
+}
+
+/// Refusals. Earlier gateways do not have the page.
+fn refusals(pages: &PageClient) -> Result<RefusalsPage, String> {
+    match pages.get("/api/refusals") {
+        Err(PageError::Status(404)) => Ok(RefusalsPage::default()),
+        got => parsed(pages, "/api/refusals", got),
+    }
 }
 
 /// Prices of one instrument. No price on any exchange is not an error.

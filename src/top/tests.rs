@@ -24,6 +24,7 @@ fn sample() -> Sample {
     Sample {
         status: page(pages["status"]),
         opportunities: page(pages["opportunities"]),
+        refusals: page(pages["refusals"]),
         latency: page(pages["latency"]),
         instruments: page::<Instruments>(pages["instruments"]).instruments,
         prices: Some(page(pages["prices"])),
@@ -159,10 +160,10 @@ fn keys_order_filter_and_select() {
     assert!(rows(&state).is_empty());
     state.press(KeyEvent::new(KeyCode::Backspace, KeyModifiers::NONE));
     press(&mut state, "\n");
-    assert_eq!(rows(&state).len(), 1);
+    assert_eq!(rows(&state).len(), 2, "closed, and refused");
     assert!(rows(&state)[0].starts_with("ETH"));
     press(&mut state, "\x1b");
-    assert_eq!(rows(&state).len(), 3);
+    assert_eq!(rows(&state).len(), 5);
     press(&mut state, "3");
     assert_eq!(state.symbol(), Some("BTC/USDT"));
     press(&mut state, "v");

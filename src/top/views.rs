@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::log;
 use crate::time::MonoNs;
-use crate::top::pages::{OpportunityEntry, Percentiles, PriceEntry, Sample, StatusPage, Text, VenuePage};
+use crate::top::pages::{OpportunityEntry, Percentiles, PriceEntry, RefusalEntry, Sample, StatusPage, Text, VenuePage};
 use crate::top::state::{Display, DisplayView};
 use crate::top::table::{Cell, Column, TableLine, TextTable, Tone, cell, cut, left, rest, right};
 
@@ -107,7 +107,9 @@ const ROWS_IN_TEXT: usize = 40;
 fn tables(state: &Display, sample: &Sample, view: DisplayView) -> Vec<TextTable> {
     match view {
         DisplayView::Overview => vec![venues(state, sample, false), open(state, sample), latency(state, sample, false)],
-        DisplayView::Opportunities => vec![open(state, sample), closed(state, sample)],
+        DisplayView::Opportunities => {
+            vec![open(state, sample), refusals(state, sample), refused(state, sample), closed(state, sample)]
+        }
         DisplayView::Prices => vec![prices(state, sample), instruments(state)],
         DisplayView::Latency => vec![latency(state, sample, true)],
         DisplayView::Venues => vec![venues(state, sample, true), losses(state, sample)],
@@ -359,6 +361,57 @@ fn closed(state: &Display, sample: &Sample) -> TextTable {
         left("source", 3),
     ];
     TextTable { title: "Closed".to_owned(), columns, rows: rows.collect(), empty: "none yet" }
+}
+
+/// How often spreads above the threshold were refused, by reason.
+fn refusals(_: &Display, sample: &Sample) -> TextTable {
+    let counts = sample.refusals.reasons.iter().filter(|(_, count)| **count > 0);
+    let rows = counts.map(|(reason, count)| vec![(**reason).into(), grouped(*count).into()]).collect();
+    let columns = vec![left("why not", 0), right("refused", 0)];
+    TextTable { title: "Refused since the start".to_owned(), columns, rows, empty: "nothing" }
+}
+
+/// Spreads above the threshold that are not alerted: those of now, then the last examples.
+fn refused(state: &Display, sample: &Sample) -> TextTable {
+    let now = sample.status.timestamp;
+    let refusals = &sample.refusals;
+    let is_passed = |it: &&RefusalEntry| state.passes(&[&it.symbol, &it.buy_exchange, &it.sell_exchange, &it.reason]);
+    let rows = refusals.current.iter().chain(&refusals.examples).filter(is_passed).map(|it| {
+        let leg = match &*it.leg {
+            "buy" => &*it.buy_exchange,
+            "sell" => &*it.sell_exchange,
+            _ => "",
+        };
+        let figure = match (it.value, it.limit, &*it.unit) {
+            (Some(value), Some(limit), "ms") => format!("{} of {}", ms(value as u64), ms(limit as u64)),
+            (Some(value), Some(limit), _) => format!("{} of {}", pct(value), pct(limit)),
+            _ => String::new(),
+        };
+        vec![
+            (*it.symbol).into(),
+            (*it.buy_exchange).into(),
+            (*it.sell_exchange).into(),
+            pct(it.net_spread_pct).into(),
+            pct(it.spread_pct).into(),
+            cell(&*it.reason, Tone::Warn),
+            leg.into(),
+            figure.into(),
+            ms(now.saturating_sub(it.timestamp)).into(),
+        ]
+    });
+    let columns = vec![
+        left("symbol", 0),
+        left("buy at", 0),
+        left("sell at", 0),
+        right("net %", 1),
+        right("gross %", 0),
+        left("why not", 0),
+        left("leg", 2),
+        right("figure", 1),
+        right("ago", 3),
+    ];
+    let title = format!("Refused now: {}, and last examples", refusals.current.len());
+    TextTable { title, columns, rows: rows.collect(), empty: "nothing" }
 }
 
 fn prices(state: &Display, sample: &Sample) -> TextTable {

@@ -422,14 +422,7 @@ fn shares(config: &Config) -> Result<Vec<Vec<FeedVenue>>, CommandFailure> {
     for (at, venue) in config.venues.iter().enumerate() {
         let (address, rest_address, trust) = (venue.address.clone(), venue.rest_address.clone(), trust(venue)?);
         let id = VenueId(at as u16);
-        shares[at % count].push(FeedVenue {
-            id,
-            venue: venue.venue,
-            address,
-            rest_address,
-            trust,
-            witness: venue.witness,
-        });
+        shares[at % count].push(FeedVenue { id, venue: venue.venue, address, rest_address, trust });
     }
     Ok(shares)
 }
@@ -562,6 +555,7 @@ fn detector_options(config: &Config) -> scan::DetectorOptions {
             ThresholdOn::Net => scan::Spread::Net,
         },
         close_ratio: detector.close_ratio,
+        implausible_pct: detector.implausible_pct,
         debounce_ns: detector.debounce_ms * MS,
         // A quote that is too old to be a price is too old for an alert, whatever `leg_age_max_ms` says.
         leg_age_max_ns: detector.leg_age_max_ms.min(config.quotes.stale_after_ms) * MS,

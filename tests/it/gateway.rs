@@ -294,6 +294,7 @@ impl Rig {
             instrument: self.directory.instrument_named(symbol).unwrap(),
             gross_pct: gross_pct(buy.level.price, sell.level.price),
             net_pct: Percent(8_000_000_000),
+            basis_pct: None,
             buy,
             sell,
             opened: now,

@@ -18,6 +18,7 @@ mod last_known;
 mod one_thread;
 mod phantoms;
 mod pipeline;
+mod refusals;
 mod reload;
 mod sim;
 mod survival;

@@ -8,6 +8,7 @@ import { InstrumentView } from './InstrumentView.js'
 import { LatencyView } from './LatencyView.js'
 import { OpportunitiesView, useWatchedOpportunities } from './OpportunitiesView.js'
 import { PricesView } from './PricesView.js'
+import { RefusalsView } from './RefusalsView.js'
 import { SettingsView } from './SettingsView.js'
 import { VenuesView } from './VenuesView.js'
 import { VIEWS, useRoute } from './route.js'
@@ -48,6 +49,7 @@ export function App() {
         <Boundary key={view} name="This view">
           {view === 'prices' && <PricesView watched={watched} opportunities={opportunities} />}
           {view === 'opportunities' && <OpportunitiesView opportunities={opportunities} />}
+          {view === 'refusals' && <RefusalsView asked={rest} />}
           {view === 'instrument' && <InstrumentView watched={watched} asked={rest} />}
           {view === 'latency' && <LatencyView />}
           {view === 'venues' && <VenuesView />}

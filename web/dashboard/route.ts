@@ -5,6 +5,7 @@ import { useSyncExternalStore } from 'react'
 export const VIEWS = [
   ['prices', 'Prices'],
   ['opportunities', 'Opportunities'],
+  ['refusals', 'Why not'],
   ['instrument', 'Instrument'],
   ['latency', 'Latency'],
   ['venues', 'Venues'],

@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test'
 import { Server, openPage, picture, until } from './rig.js'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-const VIEWS = ['prices', 'opportunities', 'instrument', 'latency', 'venues', 'settings']
+const VIEWS = ['prices', 'opportunities', 'refusals', 'instrument', 'latency', 'venues', 'settings']
 const LOOKS = {
   light: { colorScheme: 'light' },
   dark: { colorScheme: 'dark' },

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod assets;
 pub mod page;
 pub mod pages;
+pub mod refusals;
 pub mod respond;
 pub mod routes;
 pub mod survey;

@@ -11,6 +11,7 @@ use crate::gateway::books::watches::{BookLocation, shown};
 use crate::gateway::connection::SOCKET_PATH;
 use crate::gateway::http::assets;
 use crate::gateway::http::page::{Answer, Page};
+use crate::gateway::http::refusals as refusals_page;
 use crate::gateway::http::survey::{Survey, sources};
 use crate::gateway::opportunities::log::{LoggedOpportunity, OpportunityLog};
 use crate::gateway::prices::names::Names;
@@ -81,6 +82,11 @@ const ROUTES: &[(&str, &str, Handler)] = &[
         "How long opportunities live, per pair of exchanges, ?symbol=BTC/USDT&buy=binance&sell=okx",
         survival_page,
     ),
+    (
+        "/api/refusals",
+        "Why spreads above the threshold are not alerted, ?symbol=BTC/USDT&buy=okx&sell=kraken&reason=stale_leg",
+        refusals,
+    ),
     ("/api/instruments", "Which exchanges quote what", instruments),
     ("/api/status", "Everything about the process, its exchanges and its clients", status_page),
     ("/api/market-data/health", "Health: 200 while fresh prices are pushed, else 503", health),
@@ -109,11 +115,12 @@ pub fn is_shared(path: &str) -> bool {
     SHARED.contains(&path)
 }
 
-const SHARED: [&str; 10] = [
+const SHARED: [&str; 11] = [
     "/api",
     "/api/opportunities",
     "/api/precision",
     "/api/survival",
+    "/api/refusals",
     "/api/instruments",
     "/api/status",
     "/api/market-data/health",
@@ -242,6 +249,10 @@ fn survival_page(context: &PageContext<'_>, request: &Request) -> Answer {
         })
     });
     json(200, NO_STORE, survival::page(rows))
+}
+
+fn refusals(context: &PageContext<'_>, request: &Request) -> Answer {
+    refusals_page::answer(&context.snapshot, request)
 }
 
 fn instruments(context: &PageContext<'_>, _: &Request) -> Answer {

@@ -320,6 +320,7 @@ fn encode_alert(o: &Opportunity, symbol: &[u8], extended: bool, snapshot: &Snaps
         timestamp: snapshot.unix.ms(),
         more: ids.as_ref().map(|(id, leader)| AlertMore {
             net_spread_pct: o.net_pct,
+            basis_pct: o.basis_pct,
             executable_size: o.executable_size(),
             buy_age_ms: age_ms(o.buy.received),
             sell_age_ms: age_ms(o.sell.received),

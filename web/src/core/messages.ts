@@ -61,6 +61,8 @@ export interface ArbitrageMessage {
   timestamp: number
   /** After the taker fees of both sides. This and the following members: only with `extended`. */
   netSpreadPct?: number
+  /** See `OpportunityMessage`. */
+  basisPct?: number
   /** The smaller of both sizes, in base currency. */
   executableSize?: number
   buyAgeMs?: number
@@ -107,6 +109,7 @@ export type CloseReason =
   | 'leg_stale'
   | 'leg_void'
   | 'quarantined'
+  | 'standing_basis'
   | 'venue_lost'
   | 'lagging_venue'
   | 'lagging_own'
@@ -137,6 +140,8 @@ export interface OpportunityMessage {
   spreadPct: number
   /** After the taker fees of both sides. */
   netSpreadPct: number
+  /** The net spread at which this route usually stands, if that is more than half of the threshold. */
+  basisPct?: number
   /** The smaller of both sizes, in base currency. */
   executableSize: number
   buyAgeMs: number
@@ -399,6 +404,7 @@ const SHAPES: { [K in ServerMessage['type']]: Shape<Extract<ServerMessage, { typ
     profit: number,
     timestamp: number,
     netSpreadPct: [number],
+    basisPct: [number],
     executableSize: [number],
     buyAgeMs: [number],
     sellAgeMs: [number],
@@ -416,6 +422,7 @@ const SHAPES: { [K in ServerMessage['type']]: Shape<Extract<ServerMessage, { typ
     id: text,
     ...leg,
     netSpreadPct: number,
+    basisPct: [number],
     executableSize: number,
     buyAgeMs: number,
     sellAgeMs: number,

@@ -1,4 +1,4 @@
-// Types of the gateway's reports: `/api/status`, `/api/instruments`, `/api/opportunities`, `/api/latency`,
+// Types of the gateway's reports: `/api/status`, `/api/instruments`, `/api/opportunities`, `/api/refusals`, `/api/latency`,
 // `/api/websocket/stats`, as described in docs/protocol.md and docs/operating.md. Reports are shown to people and not checked.
 
 import type { Level, OpportunityMessage, Source } from './messages.js'
@@ -288,6 +288,49 @@ export interface PairSurvival {
 export interface Survival {
   timesMs: readonly number[]
   pairs: readonly PairSurvival[]
+}
+
+/** A spread above the threshold that is not alerted. */
+export interface RefusedCandidate {
+  /** The first reason that applies, as in docs/protocol.md. */
+  reason: string
+  /** The leg that the reason is about. */
+  leg?: 'buy' | 'sell'
+  /** Why the quote of that leg does not hold. */
+  fault?: string
+  /** The figure that decided, and its limit. */
+  value?: number
+  limit?: number
+  unit?: 'ms' | 'pct'
+  symbol: string
+  buyExchange: string
+  sellExchange: string
+  buyPrice: number
+  sellPrice: number
+  spreadPct: number
+  netSpreadPct: number
+  buyAgeMs: number
+  sellAgeMs: number
+  /** Unix milliseconds: when this refusal began, and when these numbers were seen. */
+  since: number
+  timestamp: number
+}
+
+/** `/api/refusals`. */
+export interface Refusals {
+  /** The requested symbol. */
+  symbol?: string
+  timestamp: number
+  /** How often a refusal began. */
+  reasons: Reasons
+  /** The same by pair of exchanges, over all symbols. */
+  routes: readonly { buyExchange: string; sellExchange: string; reasons: Reasons }[]
+  /** Refused now, the first of `currentCount`. */
+  current: readonly RefusedCandidate[]
+  currentCount: number
+  /** The last 32 of each reason, newest first. */
+  examples: readonly RefusedCandidate[]
+  untracked: number
 }
 
 /** A histogram, in nanoseconds. */

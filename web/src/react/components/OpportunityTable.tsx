@@ -30,6 +30,7 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['leg_stale', 'a quote became too old'],
   ['leg_void', 'a quote no longer holds'],
   ['quarantined', 'a price is not believed'],
+  ['standing_basis', 'the spread usually stands there'],
   ['venue_lost', 'connection to an exchange lost'],
   ['lagging_venue', 'an exchange fell behind'],
   ['lagging_own', 'the gateway fell behind'],
