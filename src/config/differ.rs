@@ -34,6 +34,7 @@ impl Config {
                 ("ca_file", mine.ca_file == theirs.ca_file),
                 ("same_asset", mine.claimed(AssetClaim::Same).eq(theirs.claimed(AssetClaim::Same))),
                 ("other_asset", mine.claimed(AssetClaim::Other).eq(theirs.claimed(AssetClaim::Other))),
+                ("witness", mine.witness == theirs.witness),
             ] {
                 if !is_same {
                     keys.push(format!("venue.{}.{key}", mine.name()));

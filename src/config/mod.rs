@@ -81,6 +81,8 @@ pub struct VenueConfig {
     pub ca_file: Option<PathBuf>,
     /// REST address from which the list of instruments is read; empty: no list is read.
     pub rest_address: String,
+    /// Whether to subscribe to a stream with timestamps where tops have none.
+    pub witness: bool,
     /// Native symbol per instrument of the configuration; `None` if this venue does not quote it.
     pub native: Vec<Option<String>>,
     /// What the operator states about the assets of single instruments.
@@ -117,7 +119,8 @@ impl VenueConfig {
 impl PartialEq for VenueConfig {
     fn eq(&self, other: &Self) -> bool {
         let all = |v: &Self| {
-            (v.name(), v.address.clone(), v.taker_fee_pct, v.ca_file.clone(), v.native.clone(), v.claims.clone())
+            let address = (v.address.clone(), v.ca_file.clone(), v.witness);
+            (v.name(), address, v.taker_fee_pct, v.native.clone(), v.claims.clone())
         };
         all(self) == all(other)
     }

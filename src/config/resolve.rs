@@ -72,6 +72,7 @@ pub(super) fn resolve(mut draft: Draft, directory: &Path, catalogue: &Catalogue)
             taker_fee_pct: settings.taker_fee_pct,
             is_fee_set: draft.places.contains_key(&path("taker_fee_pct")),
             ca_file,
+            witness: settings.witness,
             native,
             claims,
         });

@@ -361,6 +361,9 @@ section! {
         taker_fee_pct: Decimal = Decimal::ZERO, 0..=100;
         /// File with additional certificate authorities (PEM) that are trusted for this address. Empty: none.
         ca_file: String = String::new();
+        /// Subscribe to a stream with timestamps on the connection of the tops, where tops have none: `depth@100ms` on
+        /// Binance and Binance.US. Without it their lag is seen once a second, and none of their opportunities is proven.
+        witness: bool = true;
     }
 }
 

@@ -134,6 +134,26 @@ impl Setting for Decimal {
     }
 }
 
+impl Setting for bool {
+    fn set(&mut self, given: Given<'_>, bounds: &RangeInclusive<u64>) -> Result<(), String> {
+        let flag = match given {
+            Given::Toml(DeValue::Boolean(flag)) => Some(*flag),
+            Given::Toml(_) => None,
+            Given::Bare(text) => text.trim().parse().ok(),
+        };
+        *self = flag.ok_or_else(|| format!("{} is not {}", given.shown(), self.expected(bounds)))?;
+        Ok(())
+    }
+
+    fn toml(&self) -> String {
+        self.to_string()
+    }
+
+    fn expected(&self, _: &RangeInclusive<u64>) -> String {
+        "`true` or `false`".to_owned()
+    }
+}
+
 impl Setting for SocketAddr {
     fn set(&mut self, given: Given<'_>, bounds: &RangeInclusive<u64>) -> Result<(), String> {
         let refused = || format!("{} is not an address, expected {}", given.shown(), self.expected(bounds));

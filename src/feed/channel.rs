@@ -23,6 +23,7 @@ pub(super) struct Channel {
     /// Index of the venue in the feed.
     pub place: usize,
     venue: &'static dyn Venue,
+    witness: bool,
     pub health: VenueHealth,
     pub pairs: Vec<Pair>,
     /// A dialer fetches a page for one of its lines.
@@ -41,6 +42,7 @@ impl Channel {
             kind,
             place,
             venue: venue.venue,
+            witness: venue.witness,
             health: VenueHealth::new(venue.venue.facts().limits.connects, options, seed),
             pairs: Vec::new(),
             page_under_way: false,
@@ -90,7 +92,7 @@ impl Channel {
 
     /// Sessions of a new pair: active and standby.
     fn sessions(&self, plan: &[SymbolEntry], pairs: usize, factory: &SessionFactory) -> [Session; 2] {
-        [(); 2].map(|()| factory.session((self.id, self.venue), self.kind, pairs, plan.to_vec()))
+        [(); 2].map(|()| factory.session((self.id, self.venue, self.witness), self.kind, pairs, plan.to_vec()))
     }
 
     /// `slots_of` takes the slots of a line of the pair with this number.
@@ -119,7 +121,7 @@ impl Channel {
 
     /// Makes the session of an unconnected line follow its plan.
     pub fn renew(&mut self, pair: usize, role: Role, factory: &SessionFactory) {
-        let (venue, kind, pairs) = ((self.id, self.venue), self.kind, self.pairs.len());
+        let (venue, kind, pairs) = ((self.id, self.venue, self.witness), self.kind, self.pairs.len());
         self.pairs[pair].renew(role, |plan| factory.session(venue, kind, pairs, plan));
     }
 

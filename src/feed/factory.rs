@@ -21,10 +21,11 @@ pub(super) struct SessionFactory {
 }
 
 impl SessionFactory {
-    /// A session for `entries`, on one of `pairs` pairs of lines to the venue.
+    /// A session for `entries`, on one of `pairs` pairs of lines to the venue, with a witness where tops have no
+    /// timestamps.
     pub fn session(
         &self,
-        (id, venue): (VenueId, &'static dyn Venue),
+        (id, venue, witness): (VenueId, &'static dyn Venue, bool),
         kind: ChannelKind,
         pairs: usize,
         entries: Vec<SymbolEntry>,
@@ -37,7 +38,7 @@ impl SessionFactory {
             options: self.options.shared_by(pairs),
         };
         match kind {
-            ChannelKind::Tops => Session::tops(parts, Arc::clone(&self.days), entries),
+            ChannelKind::Tops => Session::tops(parts, Arc::clone(&self.days), entries).with_witness(witness),
             ChannelKind::Books => Session::books(parts, Arc::clone(&self.books), entries),
         }
     }

@@ -144,6 +144,13 @@ impl Session {
         Self::new(parts, ChannelKind::Tops, codec, stream, instruments)
     }
 
+    /// The same session, which subscribes to a stream with timestamps where tops have none, or does not.
+    #[must_use]
+    pub fn with_witness(mut self, is_wanted: bool) -> Self {
+        self.codec.set_witness(is_wanted);
+        self
+    }
+
     /// A closed session for order books of `entries`, which go to `table`. Takes its memory here.
     #[must_use]
     pub fn books(parts: SessionParts, table: Arc<BookTable>, entries: Vec<SymbolEntry>) -> Self {

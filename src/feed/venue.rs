@@ -16,6 +16,8 @@ pub struct FeedVenue {
     pub rest_address: String,
     /// Certificates that are trusted for it.
     pub trust: Trust,
+    /// Subscribe to a stream with timestamps where tops have none.
+    pub witness: bool,
 }
 
 /// The instruments of a venue have changed; the directory has the new ones.

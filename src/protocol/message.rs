@@ -4,7 +4,7 @@
 use crate::market::opportunity::Percent;
 use crate::market::quote::ExcessLag;
 use crate::market::{Decimal, Figure, Level};
-use crate::protocol::opportunity::{Evidence, GroupOf, milliseconds};
+use crate::protocol::opportunity::{GroupOf, ProofOf, milliseconds};
 use crate::protocol::survival::SurvivalOf;
 use crate::protocol::{Object, float, integer};
 
@@ -122,7 +122,7 @@ pub struct AlertMore<'a> {
     /// The group that it belongs to.
     pub group: GroupOf<'a>,
     /// What it rests on.
-    pub evidence: Evidence,
+    pub evidence: ProofOf,
     /// How long such opportunities lived, if any has ended.
     pub survival: Option<SurvivalOf>,
 }

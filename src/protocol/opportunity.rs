@@ -66,7 +66,7 @@ pub struct Moment<'a> {
     /// The group that it belongs to.
     pub group: GroupOf<'a>,
     /// What it rests on.
-    pub evidence: Evidence,
+    pub evidence: ProofOf,
     /// How long such opportunities lived, if any has ended.
     pub survival: Option<SurvivalOf>,
     /// Source of the numbers: simulated if either leg is, otherwise a replay if either leg is.
@@ -96,7 +96,7 @@ impl GroupOf<'_> {
 
 /// What an opportunity rests on: whether its legs coexisted, and how late they were.
 #[derive(Clone, Copy, Debug)]
-pub struct Evidence {
+pub struct ProofOf {
     /// Whether both legs could have been hit at the same moment.
     pub coexistence: Coexistence,
     /// How much later than usual the buy leg arrived.
@@ -105,7 +105,7 @@ pub struct Evidence {
     pub sell_excess: ExcessLag,
 }
 
-impl Evidence {
+impl ProofOf {
     /// Adds its members to a message.
     pub(super) fn write(&self, object: &mut Object<'_>) {
         let Coexistence { proof, length_ns, error_ns, .. } = self.coexistence;

@@ -1,5 +1,5 @@
 use super::message::{Alert, AlertMore, Price, PriceMore};
-use super::opportunity::{Evidence, GroupOf, Moment, OpportunityUpdate};
+use super::opportunity::{GroupOf, Moment, OpportunityUpdate, ProofOf};
 use super::request::{Action, BookName, Command, RequestError, parse};
 use super::survival::{SurvivalOf, SurvivalRow};
 use super::*;
@@ -26,13 +26,13 @@ fn pct(text: &str) -> Percent {
 }
 
 /// A leg without timestamps, and clocks that are not known yet.
-const LIKELY: Evidence = Evidence {
+const LIKELY: ProofOf = ProofOf {
     coexistence: Coexistence { proof: Proof::Likely, length_ns: 0, error_ns: None, begun: [MonoNs(0); 2] },
     buy_excess: ExcessLag::NONE,
     sell_excess: ExcessLag::of(0, 1_000_000),
 };
 
-const PROVEN: Evidence = Evidence {
+const PROVEN: ProofOf = ProofOf {
     coexistence: Coexistence {
         proof: Proof::Proven,
         length_ns: 40_000_000,

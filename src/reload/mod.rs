@@ -464,8 +464,8 @@ struct AddedVenue {
 impl AddedVenue {
     /// The settings for the feed, once the id is known.
     fn of(self, id: VenueId) -> FeedVenue {
-        let VenueConfig { venue, address, rest_address, .. } = self.venue;
-        FeedVenue { id, venue, address, rest_address, trust: self.trust }
+        let VenueConfig { venue, address, rest_address, witness, .. } = self.venue;
+        FeedVenue { id, venue, address, rest_address, trust: self.trust, witness }
     }
 }
 

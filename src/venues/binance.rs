@@ -25,8 +25,8 @@ use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, SeenInstruments, Sequences, changes, figure, integer, level, side, text, time};
 use crate::venues::{
     BookFacts, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Maintenance,
-    Market, Messages, Notice, Opening, Pace, Requests, StampFacts, Symbols, Top, Update, Venue, VenueLimits,
-    VenueQuote, VoidReason,
+    Market, Messages, Notice, Opening, Pace, Requests, StampFacts, SymbolEntry, Symbols, Top, Update, Venue,
+    VenueLimits, VenueQuote, VoidReason,
 };
 use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
@@ -142,6 +142,8 @@ const EXCEPTIONS: &[(&str, usize)] = &[
     ("BNBIDR", 3),
 ];
 
+/// Most streams of a connection.
+const STREAMS_MAX: usize = 1024;
 /// Streams asked for in one request.
 const STREAMS_PER_REQUEST: usize = 100;
 
@@ -247,6 +249,8 @@ struct BinanceState {
     /// Order books are asked for, and not quotes.
     books: Option<PagedBooks>,
     pages_a_minute: u32,
+    /// `depth@100ms` is asked for beside quotes, for its timestamps only.
+    has_witness: bool,
     /// The last published top of each partial book.
     partial: FxHashMap<(InstrumentId, &'static str), Partial>,
     levels: Vec<LevelChange>,
@@ -254,6 +258,10 @@ struct BinanceState {
 }
 
 impl FeedCodec for BinanceCodec {
+    fn set_witness(&mut self, is_wanted: bool) {
+        self.state.has_witness = is_wanted;
+    }
+
     fn opened(&mut self, requests: &mut Requests) {
         let state = &mut self.state;
         state.seen.clear();
@@ -262,9 +270,13 @@ impl FeedCodec for BinanceCodec {
         state.books.iter_mut().for_each(PagedBooks::clear);
         state.partial.clear();
         let mut id = 0;
-        let streams: &[&str] = if state.books.is_some() { &[DEPTH] } else { &["bookTicker", "ticker"] };
-        for stream in streams {
-            for chunk in state.symbols.entries().chunks(STREAMS_PER_REQUEST) {
+        let all = state.symbols.entries();
+        let streams: &[(&str, &[SymbolEntry])] = match state.books {
+            Some(_) => &[(DEPTH, all)],
+            None => &[("bookTicker", all), ("ticker", all), (DEPTH, state.witnesses())],
+        };
+        for (stream, entries) in streams {
+            for chunk in entries.chunks(STREAMS_PER_REQUEST) {
                 id += 1;
                 let mut request = String::from(r#"{"method":"SUBSCRIBE","params":["#);
                 for (at, entry) in chunk.iter().enumerate() {
@@ -283,6 +295,13 @@ impl FeedCodec for BinanceCodec {
         if let Some((symbol, top)) = scan_book_ticker(frame) {
             let Some(instrument) = state.symbols.find(symbol) else { return Ok(Frame::Unused) };
             return Ok(state.book_ticker(instrument, top, received, out));
+        }
+        if state.has_witness
+            && let Some((symbol, at)) = scan_depth_update(frame)
+        {
+            let Some(instrument) = state.symbols.find(symbol) else { return Ok(Frame::Unused) };
+            out.updates.push(Update::Stamp(instrument, at));
+            return Ok(Frame::Data);
         }
         parser.parse(frame, |root| state.message(root, received, out))?
     }
@@ -406,7 +425,28 @@ fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], BinanceBookTicker)> {
     Some((symbol, BinanceBookTicker { sequence, bid: level(bid, bid_size), ask: level(ask, ask_size) }))
 }
 
+/// Reads the symbol and the timestamp of a `depthUpdate`, raw or wrapped, and nothing else; `None`: the general way.
+#[inline]
+fn scan_depth_update(frame: &[u8]) -> Option<(&[u8], UnixNs)> {
+    let mut scan = Scan::new(frame);
+    if scan.literal(b"{\"stream\":\"").is_some() {
+        scan.string()?;
+        scan.literal(b",\"data\":")?;
+    }
+    scan.literal(b"{\"e\":\"depthUpdate\",\"E\":")?;
+    let at = time(scan.integer()?);
+    scan.literal(b",\"s\":\"")?;
+    Some((scan.string()?, at))
+}
+
 impl BinanceState {
+    /// The instruments whose witness fits on the connection, beside two streams of each instrument.
+    fn witnesses(&self) -> &[SymbolEntry] {
+        let all = self.symbols.entries();
+        let room = if self.has_witness { STREAMS_MAX.saturating_sub(2 * all.len()) } else { 0 };
+        &all[..room.min(all.len())]
+    }
+
     #[inline(always)]
     fn book_ticker(
         &mut self,
@@ -823,4 +863,50 @@ fn padded(number: Decimal) -> String {
     }
     text.extend(std::iter::repeat_n('0', 8usize.saturating_sub(decimals)));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A codec for this many symbols, and what it asks for.
+    fn codec(symbols: u32, witness: bool) -> (Box<dyn FeedCodec>, Requests) {
+        let entry =
+            |at| SymbolEntry { id: InstrumentId(at), native: format!("S{at}USDT"), symbol: format!("S{at}/USDT") };
+        let mut codec = BINANCE.codec(Symbols::configured((0..symbols).map(entry).collect()));
+        codec.set_witness(witness);
+        let mut requests = Requests::new();
+        codec.opened(&mut requests);
+        (codec, requests)
+    }
+
+    fn streams(requests: &Requests, stream: &str) -> usize {
+        requests.iter().map(|request| request.matches(&format!("@{stream}\"")).count()).sum()
+    }
+
+    #[test]
+    fn a_witness_is_asked_for_within_the_streams_of_a_connection() {
+        for (symbols, witnesses) in [(1, 1), (341, 341), (342, 340), (500, 24), (512, 0)] {
+            let (_, requests) = codec(symbols, true);
+            assert_eq!(streams(&requests, DEPTH), witnesses, "{symbols}");
+            assert_eq!(streams(&requests, "bookTicker"), symbols as usize);
+        }
+        assert_eq!(streams(&codec(5, false).1, DEPTH), 0);
+    }
+
+    #[test]
+    fn of_a_witness_only_the_timestamp_is_read() {
+        let (mut codec, _) = codec(1, true);
+        let mut out = Decoded::default();
+        for frame in [
+            r#"{"e":"depthUpdate","E":1617647604573,"s":"S0USDT","U":1,"u":2,"b":[],"a":[["0.5","1"]]}"#,
+            r#"{"stream":"s0usdt@depth@100ms","data":{"e":"depthUpdate","E":1617647604573,"s":"S0USDT","U":1,"u":2}}"#,
+        ] {
+            out.clear();
+            assert_eq!(codec.decode(frame.as_bytes(), MonoNs(0), &mut out), Ok(Frame::Data));
+            assert_eq!(out.updates, [Update::Stamp(InstrumentId(0), UnixNs::from_ms(1_617_647_604_573))]);
+        }
+        let other = r#"{"e":"depthUpdate","E":1617647604573,"s":"OTHER","U":1,"u":2,"b":[],"a":[]}"#;
+        assert_eq!(codec.decode(other.as_bytes(), MonoNs(0), &mut out), Ok(Frame::Unused));
+    }
 }

@@ -455,6 +455,10 @@ pub trait FeedCodec: Send {
     /// Sets the wall clock before [`Self::opened`] and [`Self::keepalive`], for venues whose requests carry it.
     fn set_time(&mut self, _now: UnixNs) {}
 
+    /// Whether [`Self::opened`] asks for a stream with timestamps on the connection, where tops have none. Its messages are
+    /// [`Update::Stamp`]s.
+    fn set_witness(&mut self, _is_wanted: bool) {}
+
     /// The connection is open (again): everything remembered is void; asks for all symbols.
     /// Where the venue must speak first (a welcome), the requests come from [`Self::decode`] instead.
     fn opened(&mut self, requests: &mut Requests);

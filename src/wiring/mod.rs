@@ -422,7 +422,14 @@ fn shares(config: &Config) -> Result<Vec<Vec<FeedVenue>>, CommandFailure> {
     for (at, venue) in config.venues.iter().enumerate() {
         let (address, rest_address, trust) = (venue.address.clone(), venue.rest_address.clone(), trust(venue)?);
         let id = VenueId(at as u16);
-        shares[at % count].push(FeedVenue { id, venue: venue.venue, address, rest_address, trust });
+        shares[at % count].push(FeedVenue {
+            id,
+            venue: venue.venue,
+            address,
+            rest_address,
+            trust,
+            witness: venue.witness,
+        });
     }
     Ok(shares)
 }

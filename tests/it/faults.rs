@@ -128,6 +128,7 @@ impl Rig {
             address: secured(address_of(*venue, sim.address())),
             rest_address: secured(rest_address_of(*venue, sim.address())),
             trust: trust.clone(),
+            witness: true,
         });
         let venues: Vec<FeedVenue> = venues.collect();
         let board = Arc::new(Board::new(MonoNs(0), VENUES.len(), 1));

@@ -174,7 +174,8 @@ impl OneThread {
                     },
                     Arc::clone(&days),
                     entries(&directory, VenueId(at as u16)),
-                ),
+                )
+                .with_witness(true),
                 far: None,
                 opens_at: clock.now(),
                 held_until: MonoNs(0),

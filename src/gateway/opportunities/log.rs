@@ -7,7 +7,7 @@ use crate::gateway::view::Snapshot;
 use crate::market::opportunity::{self, Class, CloseReason, Group, Opportunity, OpportunityEvent};
 use crate::market::quote::Source;
 use crate::market::{Directory, InstrumentId, VenueId};
-use crate::protocol::opportunity::{Evidence, GroupOf, Moment, OpportunityUpdate};
+use crate::protocol::opportunity::{GroupOf, Moment, OpportunityUpdate, ProofOf};
 use crate::time::{MS, MonoNs, UnixNs};
 
 /// Most open opportunities in the log. Further ones are dropped.
@@ -92,8 +92,8 @@ pub const fn less_real(buy: Source, sell: Source) -> Source {
 
 /// What an opportunity rests on.
 #[must_use]
-pub const fn evidence_of(o: &Opportunity) -> Evidence {
-    Evidence { coexistence: o.coexistence, buy_excess: o.buy.excess, sell_excess: o.sell.excess }
+pub const fn evidence_of(o: &Opportunity) -> ProofOf {
+    ProofOf { coexistence: o.coexistence, buy_excess: o.buy.excess, sell_excess: o.sell.excess }
 }
 
 /// The public id of an opportunity: constant from its opening to its end, and unique in this process.

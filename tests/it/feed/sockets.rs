@@ -70,8 +70,14 @@ impl Rig {
         let entry = VenueEntry { name: venue.facts().name.into(), taker_fee_pct: Decimal::new(1, 1), native };
         let trust = Trust::new(ca.map(PathBuf::as_path)).unwrap();
         let directory = Directory::new(vec!["BTC/USDT".into()], vec![entry]);
-        let venues =
-            vec![FeedVenue { id: VenueId(0), venue, rest_address: http_address(&address, ""), address, trust }];
+        let venues = vec![FeedVenue {
+            id: VenueId(0),
+            venue,
+            rest_address: http_address(&address, ""),
+            address,
+            trust,
+            witness: true,
+        }];
         Self::on(clock, directory, venues, 1024, options, true)
     }
 
@@ -282,6 +288,7 @@ fn a_venue_that_is_not_wanted_from_the_start_is_never_dialled() {
         address: format!("ws://{address}/"),
         rest_address: String::new(),
         trust,
+        witness: true,
     }];
     let mut rig = Rig::on(Clock::System, directory, venues, 64, FeedOptions::default(), false);
     rig.idle();
@@ -428,7 +435,14 @@ fn lines_that_are_lost_again_and_again_are_all_back_within_30_s_of_the_venue_bei
     let entry = VenueEntry { name: "narrow".into(), taker_fee_pct: Decimal::new(1, 1), native };
     let directory = Directory::new((0..LINES).map(|n| format!("C{n}/USDT")).collect(), vec![entry]);
     let (address, trust) = (format!("ws://{address}/toy"), Trust::new(None).unwrap());
-    let venues = vec![FeedVenue { id: VenueId(0), venue: &toy::NARROW, address, rest_address: String::new(), trust }];
+    let venues = vec![FeedVenue {
+        id: VenueId(0),
+        venue: &toy::NARROW,
+        address,
+        rest_address: String::new(),
+        trust,
+        witness: true,
+    }];
     let mut rig = Rig::on(hand.clock(), directory, venues, 1024, FeedOptions::default(), true);
     let mut attempts = Vec::new();
     let mut sequence = 0;
@@ -485,6 +499,7 @@ fn toys(hand: &HandClock, addresses: &[String]) -> Rig {
         address: address.clone(),
         rest_address: String::new(),
         trust: trust.clone(),
+        witness: true,
     };
     let venues = addresses.iter().enumerate().map(venue).collect();
     Rig::on(hand.clock(), directory, venues, 1024, quick_breaker(), true)
@@ -928,6 +943,7 @@ fn simulated() -> (Rig, sim::control::SimControl) {
         address: address_of(*venue, address),
         rest_address: rest_address_of(*venue, address),
         trust: Trust::new(None).unwrap(),
+        witness: true,
     });
     let rig = Rig::new(directory, venues.collect(), 4096);
     spawn(vec![Box::new(sim)], None, Idle::Wait, rig.stop.clone()).unwrap();
@@ -1150,7 +1166,14 @@ fn a_venue_of_two_connections_loses_one_and_only_its_instruments_are_void() {
     let directory = Directory::new(vec!["BTC/USDT".into(), "ETH/USDT".into()], vec![entry]);
     let trust = Trust::new(None).unwrap();
     let address = format!("ws://{address}/toy");
-    let venues = vec![FeedVenue { id: VenueId(0), venue: &toy::NARROW, address, rest_address: String::new(), trust }];
+    let venues = vec![FeedVenue {
+        id: VenueId(0),
+        venue: &toy::NARROW,
+        address,
+        rest_address: String::new(),
+        trust,
+        witness: true,
+    }];
     let mut rig = Rig::new(directory, venues, 1024);
     rig.until("both open", |rig| rig.board.venues[0].connections_open.value() == 2);
     rig.until("one lost", |rig| rig.board.venues[0].connections_open.value() == 1);

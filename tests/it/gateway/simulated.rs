@@ -76,6 +76,7 @@ impl Street {
                 rest_address: address.clone(),
                 address,
                 trust: Trust::new(None).unwrap(),
+                witness: true,
             }],
             ring: producer,
             detector: Alarm::of_parker().0,
