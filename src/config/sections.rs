@@ -157,8 +157,8 @@ section! {
         /// An open opportunity closes when its spread is at or below this part of the threshold, so that one that moves
         /// around the threshold stays one opportunity. 1: at the threshold itself. Read exactly.
         close_ratio: Decimal = Decimal::new(8, 1), 0..=1;
-        /// Percent of the buy price; a net spread above it is not believed and causes no alert. Such a difference is
-        /// another asset or another unit far more often than a profit. 0: none is too high. Read exactly.
+        /// Percent of the buy price; a net spread above it is implausible and causes no alert. Such a spread usually
+        /// means another asset or another unit. 0: no limit. Read exactly.
         implausible_pct: Decimal = Decimal::new(10, 0), 0..=1000;
         /// Milliseconds in which the same symbol, buy venue and sell venue is alerted once. An opportunity that stays
         /// open is alerted again afterwards, when its spread is above the threshold. 0: every opening is alerted, and
@@ -168,8 +168,8 @@ section! {
         leg_age_max_ms: u64 = 5000, 1..=3_600_000;
         /// Greatest difference between the ages of the two quotes in milliseconds.
         leg_skew_max_ms: u64 = 5000, 1..=3_600_000;
-        /// Feed score from 0 to 100 below which an exchange makes no alerts until it has been well for half a minute and its
-        /// score is 80. 0: never.
+        /// Feed score from 0 to 100 below which a venue causes no alerts, until it has had no fault for half a minute
+        /// and its score is at least 80. 0: never.
         feed_score_min: u64 = 50, 0..=100;
     }
 }
@@ -361,8 +361,9 @@ section! {
         taker_fee_pct: Decimal = Decimal::ZERO, 0..=100;
         /// File with additional certificate authorities (PEM) that are trusted for this address. Empty: none.
         ca_file: String = String::new();
-        /// Subscribe to a stream with timestamps on the connection of the tops, where tops have none: `depth@100ms` on
-        /// Binance and Binance.US. Without it their lag is seen once a second, and none of their opportunities is proven.
+        /// Subscribe to a stream with timestamps on the connection of the tops if the tops have none: `depth@100ms` on
+        /// Binance and Binance.US. Without it their lag is measured once a second, and none of their opportunities is
+        /// proven.
         witness: bool = true;
     }
 }

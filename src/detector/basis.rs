@@ -1,12 +1,15 @@
-//! The basis of routes: the net spread at which a route usually stands, because of capital controls, closed withdrawals or a
-//! premium of a venue. Such a spread is no news, so a standing route alerts only for what exceeds its basis. Pure.
+//! The basis of routes: the net spread at which a route usually stands, because of capital controls, closed withdrawals
+//! or a premium of a venue. A standing route alerts only while its net spread exceeds its basis by more than the
+//! threshold. Pure.
 //!
-//! A route is an instrument with a buy and a sell venue. Once per second the net spread of each remembered route is sampled
-//! while both legs hold. The basis is the median of the minute medians of the last hour, from ten of them on.
+//! A route is an instrument with a buy and a sell venue. Once per second the net spread of each remembered route is
+//! sampled while both legs hold. The basis is the median of the minute medians of the last hour, if there are at least
+//! ten.
 //!
-//! A route is remembered from when its net spread is above a quarter of the threshold, until an hour has passed in which no
-//! minute's median was. Memory for [`ROUTES_MAX`] routes is taken at the start; further routes are counted and not
-//! remembered. Nothing here is on the path of a quote, except [`BasisMemory::basis`] for a candidate above the threshold.
+//! A route is remembered once its net spread is above a quarter of the threshold, and forgotten when no minute of an
+//! hour had a median above that. Memory for [`ROUTES_MAX`] routes is taken at the start; further routes are counted and
+//! not remembered. Nothing here is on the path of a quote, except [`BasisMemory::basis`] for a candidate above the
+//! threshold.
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
@@ -14,11 +17,11 @@ use crate::market::opportunity::Percent;
 use crate::market::{InstrumentId, VenueId};
 use crate::time::{MonoNs, SECOND};
 
-/// Most routes that are remembered: about one kilobyte each.
+/// Most routes that are remembered. Each takes about one kilobyte.
 pub const ROUTES_MAX: usize = 2048;
-/// Minutes that count.
+/// Number of past minutes whose medians are used.
 const MINUTES: usize = 60;
-/// Medians from which on there is a basis.
+/// Least number of medians for a basis.
 const MINUTES_MIN: usize = 10;
 const MINUTE_NS: u64 = 60 * SECOND;
 /// Samples of a route are at least this far apart, in nanoseconds.
@@ -43,12 +46,12 @@ pub struct BasisMemory {
 
 struct RouteBasis {
     route: BasisRoute,
-    /// Number of the present minute since the start of the clock.
+    /// Number of the current minute since the start of the clock.
     minute: u64,
     sampled: MonoNs,
     samples: [Percent; MINUTES],
     count: usize,
-    /// Number and median of each past minute, by number.
+    /// Number plus one, and median, of each past minute; by number.
     medians: [(u64, Percent); MINUTES],
     /// The last minute whose median was above a quarter of the threshold.
     worth: u64,
@@ -78,7 +81,7 @@ impl RouteBasis {
         self.sampled = now;
     }
 
-    /// Ends the present minute if `now` is in a later one.
+    /// Ends the current minute if `now` is in a later one.
     fn end_minute(&mut self, now: MonoNs, worth: Percent) {
         let minute = now.0 / MINUTE_NS;
         if minute == self.minute {
@@ -103,14 +106,14 @@ impl RouteBasis {
     }
 }
 
-/// The lower median; `None` of nothing.
+/// The lower median; `None` without values.
 fn median(values: &mut [Percent]) -> Option<Percent> {
     values.sort_unstable();
     values.get(values.len().checked_sub(1)? / 2).copied()
 }
 
 impl BasisMemory {
-    /// Empty. Routes above a quarter of `threshold` are remembered.
+    /// No route yet. Routes above a quarter of `threshold` are remembered.
     #[must_use]
     pub fn new(threshold: Percent) -> Self {
         Self {
@@ -130,7 +133,7 @@ impl BasisMemory {
         self.routes[*self.at.get(&route)? as usize].basis
     }
 
-    /// The net spread of a route whose legs hold is `net`: it is remembered from now on, if that is worth it.
+    /// Remembers a route whose legs hold if its net spread `net` is above a quarter of the threshold.
     pub fn admit(&mut self, route: BasisRoute, net: Percent, now: MonoNs) {
         if net <= self.worth || self.at.contains_key(&route) {
             return;

@@ -1,9 +1,9 @@
-//! What a closed opportunity was, judged by all that its episode knows. Pure.
+//! Classifies closed opportunities. Pure.
 
 use crate::market::opportunity::{Class, CloseReason, Percent, Proof};
 use crate::time::MS;
 
-/// An unproven opportunity that lived for less than this was nothing that could be traded, in nanoseconds.
+/// An unproven opportunity that lived for less than this could not be traded, in nanoseconds.
 const FLICKER_NS: u64 = 100 * MS;
 
 /// An episode at its end.
@@ -21,8 +21,8 @@ pub struct EndedEpisode {
     pub is_one: bool,
 }
 
-/// The class of a closed opportunity: the first that applies, so that nothing is real that another asset, a refuted proof or
-/// the fees speak against.
+/// The class of a closed opportunity: the first that applies. It is not real with another asset, with a refuted proof,
+/// or without a profit after fees.
 #[must_use]
 pub fn class_of(episode: &EndedEpisode) -> Class {
     if !episode.is_one {

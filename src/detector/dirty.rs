@@ -13,7 +13,7 @@ pub struct DirtyRows {
 }
 
 impl DirtyRows {
-    /// None of `rows` rows.
+    /// All of `rows` rows unchanged.
     #[must_use]
     pub fn new(rows: usize) -> Self {
         Self { rows: Vec::with_capacity(rows), is_dirty: vec![false; rows] }

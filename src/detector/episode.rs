@@ -34,9 +34,9 @@ struct Episode {
     round: u64,
 }
 
-/// How an open opportunity stands that a scan did not see above the threshold.
+/// State of an open opportunity that a scan did not see above the threshold.
 pub struct Standing {
-    /// Its present state.
+    /// Its current quotes.
     pub opportunity: Opportunity,
     /// Why it has ended; `None` while it stays open.
     pub reason: Option<CloseReason>,

@@ -1,4 +1,4 @@
-//! Collects what `detector::judge` decides over: the evidence of the legs of one row. Pure.
+//! Collects the evidence about the legs of one row, on which `detector::judge` decides. Pure.
 
 use crate::detector::basis::BasisMemory;
 use crate::detector::identity::Identity;
@@ -15,7 +15,7 @@ use crate::time::MonoNs;
 /// A venue and its cell of the row.
 pub type HeldLeg<'a> = (VenueId, &'a CellQuote);
 
-/// What a look at one row reads beside its cells.
+/// What is read about one row in addition to its cells.
 pub struct RowEvidence<'a> {
     /// Which venues quote it.
     pub directory: &'a Directory,
@@ -31,11 +31,11 @@ pub struct RowEvidence<'a> {
     pub identity: &'a Identity,
     /// Which venues reconnect too often.
     pub quarantine: &'a Quarantine,
-    /// At which net spread routes usually stand.
+    /// The basis of each route.
     pub basis: &'a BasisMemory,
     /// The row.
     pub instrument: InstrumentId,
-    /// Time of the look.
+    /// The current time.
     pub now: MonoNs,
 }
 

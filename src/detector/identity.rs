@@ -78,7 +78,7 @@ impl Identity {
         }
     }
 
-    /// Whether no other venues of `instrument` that are comparable with each other are more than those with `venue`.
+    /// Whether `venue` belongs to a largest group of comparable venues of `instrument`.
     #[cold]
     fn is_of_most(&self, instrument: InstrumentId, venue: VenueId) -> bool {
         let row = &self.together[instrument.index() * self.venues..][..self.venues];

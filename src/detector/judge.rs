@@ -1,5 +1,5 @@
-//! Whether a candidate above the threshold may be alerted, and the reason why not. Pure: [`judge`] decides over the
-//! [`RouteEvidence`] of both legs, and is the only place that does.
+//! Whether a candidate above the threshold may be alerted, and the reason why not. Pure: [`judge`] decides on
+//! the [`RouteEvidence`], and nothing else does.
 
 use crate::detector::quarantine::QUARANTINE_NS;
 use crate::detector::scan::DetectorOptions;

@@ -1,9 +1,9 @@
-//! Measures how long opportunities live: from their opening, when the alert leaves, to the first moment at which the net
-//! spread is not above 0. This is independent of the closing, which happens below a part of the threshold. Pure; only touched
-//! for rows with an opportunity that is followed.
+//! Measures how long opportunities live: from their opening, when the alert leaves, to the first moment at which the
+//! net spread is not above 0. This is independent of the closing, which depends on the threshold. Pure; only called for
+//! rows with an opportunity that is followed.
 //!
-//! What is known of a row is constant between events, so that a state is dated when the next event comes; there are no timers.
-//! An opportunity whose legs can no longer be seen is censored: how long it lived on is not known.
+//! A row does not change between events, so a state lasts until the next event; there are no timers. An opportunity
+//! whose legs can no longer be seen is censored: how long it lived on is unknown.
 
 use crate::market::opportunity::{Opportunity, Percent};
 use crate::market::survival::{HORIZONS, HORIZONS_MS};
@@ -32,10 +32,10 @@ pub struct Lifetime {
     pub kept: [f32; HORIZONS],
 }
 
-/// What is known of an opportunity that is followed.
+/// Current state of an opportunity that is followed.
 #[derive(Clone, Copy, Debug)]
 pub struct LegsInView {
-    /// The opportunity at its present quotes.
+    /// The opportunity at its current quotes.
     pub opportunity: Opportunity,
     /// Whether both legs still hold.
     pub holds: bool,
@@ -58,7 +58,7 @@ struct FollowedOpportunity {
     until: MonoNs,
     /// When it was seen last.
     seen: MonoNs,
-    /// How many entries of `kept` are known.
+    /// Number of entries of `kept` that are known.
     passed: usize,
     kept: [f32; HORIZONS],
 }
@@ -92,7 +92,7 @@ impl FollowedOpportunity {
 }
 
 impl Lifetimes {
-    /// None followed, with room for `instruments`; a leg older than `leg_age_max_ns` is not in view.
+    /// Follows none yet, with room for `instruments`; a leg older than `leg_age_max_ns` is not in view.
     #[must_use]
     pub fn new(instruments: usize, leg_age_max_ns: u64) -> Self {
         Self { followed: (0..instruments).map(|_| Vec::new()).collect(), count: 0, leg_age_max_ns }
@@ -105,7 +105,7 @@ impl Lifetimes {
         self.count > 0 && !self.followed[instrument.index()].is_empty()
     }
 
-    /// Follows an opportunity from its opening. Returns its lifetime if it has none: its net spread is not above 0.
+    /// Follows an opportunity from its opening. Returns a lifetime of zero if its net spread is not above 0.
     pub fn follow(&mut self, opened: &Opportunity) -> Option<Lifetime> {
         let mut followed = FollowedOpportunity {
             opportunity: *opened,
@@ -126,8 +126,8 @@ impl Lifetimes {
         None
     }
 
-    /// An event of `instrument` has come at `now`. `look` says how an opportunity that was last seen so stands now. Those
-    /// that end or are lost from view are given to `lived`.
+    /// An event of `instrument` has come at `now`. `look` returns the current state of an opportunity that was last
+    /// seen as its argument. Those that end or are lost from view are passed to `lived`.
     pub fn observe(
         &mut self,
         instrument: InstrumentId,
@@ -153,7 +153,7 @@ impl Lifetimes {
         });
     }
 
-    /// This thread was late: what happened since each opportunity was seen last is not known.
+    /// This thread was late: what happened since each opportunity was seen last is unknown.
     pub fn lose(&mut self, mut lived: impl FnMut(Lifetime)) {
         self.retain_all(|it| {
             lived(it.finish(it.seen, false));
@@ -161,7 +161,7 @@ impl Lifetimes {
         });
     }
 
-    /// Ends those whose legs are too old at `now`, so that no opportunity waits for an event that never comes.
+    /// Ends those whose legs are too old at `now`, since no further event may come for them.
     pub fn expire(&mut self, now: MonoNs, mut lived: impl FnMut(Lifetime)) {
         self.retain_all(|it| {
             let is_in_view = now <= it.until;

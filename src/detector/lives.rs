@@ -6,8 +6,8 @@ use crate::market::quote::{LineClock, LineId, StampOrder};
 use crate::market::{Decimal, Quote};
 use crate::time::{MonoNs, UnixNs};
 
-/// Connections are found by the lowest bits of their number. Of two open connections with the same bits, the one that sent
-/// last is known, and nothing of the other is proven.
+/// A connection's slot is given by the lowest bits of its number. If two open connections have the same bits, only the
+/// one that sent last is known, and no quote of the other is proven.
 const SLOTS: usize = 256;
 
 /// What is known about each connection.
@@ -44,7 +44,7 @@ impl LineClocks {
         if slot.line == line { slot } else { LineSlot::default() }
     }
 
-    /// The clock of `line` is this at `now`.
+    /// Sets the clock of `line`, as measured at `now`.
     pub fn set(&mut self, line: LineId, clock: LineClock, now: MonoNs) {
         let slot = self.slot_mut(line);
         slot.clock = Some(clock);
@@ -97,7 +97,7 @@ struct FormerPrice {
     begun: Bounds,
 }
 
-/// What is known about the quote of one cell. The default: nothing.
+/// What is known about the quote of one cell; by default nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CellLife {
     ask: SideLife,
@@ -143,13 +143,13 @@ impl CellLife {
         self.life(&self.bid, lines)
     }
 
-    /// How the ask stands for an opportunity that had it at `price`.
+    /// State of the ask at the end of an opportunity that had it at `price`.
     #[must_use]
     pub fn ask_end(&self, price: Decimal, lines: &LineClocks) -> LegEnd {
         self.end(&self.ask, price, lines)
     }
 
-    /// How the bid stands for an opportunity that had it at `price`.
+    /// State of the bid at the end of an opportunity that had it at `price`.
     #[must_use]
     pub fn bid_end(&self, price: Decimal, lines: &LineClocks) -> LegEnd {
         self.end(&self.bid, price, lines)
@@ -163,7 +163,7 @@ impl CellLife {
             StampOrder::Channel => self.until,
             StampOrder::None => MonoNs(0),
         };
-        // Nothing is known of the clock of a leader.
+        // The clock of a venue at a cluster's leader is unknown here.
         let is_stamped = self.is_stamped && (self.line.is_own() || slot.clock.is_some());
         LegLife {
             begun: side.begun,

@@ -6,8 +6,8 @@ use crate::market::refusal::LegFault;
 use crate::metrics::reasons::DropReason;
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 
-/// Why the old quote of the cell of a dropped quote no longer holds; `None` if it does: a late or unwanted quote changes
-/// nothing.
+/// Why the previous quote of a cell no longer holds after a quote was dropped; `None` if it does, as after a late or
+/// unwanted quote.
 #[must_use]
 pub const fn fault_of(reason: DropReason) -> Option<LegFault> {
     match reason {
@@ -151,15 +151,16 @@ impl LastSeen {
         self.has_ended = true;
     }
 
-    /// Whether its quotes may be legs: the second one has come after a connect or a resubscription, and by its timestamp it
-    /// was sent after that. A quote without a timestamp was sent when it came.
+    /// Whether its quotes may be legs: after a connect or a resubscription, a further quote has come that by its
+    /// timestamp was sent after the first one arrived. A quote without a timestamp was sent when it came.
     #[inline]
     #[must_use]
     pub const fn is_settled(&self) -> bool {
         self.quotes >= SETTLED
     }
 
-    /// One of the first quotes of our own connection. Quotes that came another way wait for nothing.
+    /// Counts one of the first quotes of a connection. Quotes that are not from our own connections settle the cell at
+    /// once.
     #[cold]
     fn settle(&mut self, quote: &Quote) {
         if !quote.line.is_own() {

@@ -1,4 +1,5 @@
-//! What became of opportunities: counts of their classes, how long they lived. Pure; published at most a few times per second.
+//! Outcomes of opportunities: how many closed in each class, and how long they lived. Pure; published at most a few
+//! times per second.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// Nothing has happened yet, with room for `instruments`; a leg older than `leg_age_max_ns` is not in view.
+    /// No outcomes yet, with room for `instruments`; a leg older than `leg_age_max_ns` is not in view.
     #[must_use]
     pub fn new(instruments: usize, leg_age_max_ns: u64) -> Self {
         Self {
@@ -36,7 +37,7 @@ impl Outcomes {
         }
     }
 
-    /// `closed` was of this class and closed at `unix`.
+    /// Counts `closed`, which was of this class and closed at `unix`.
     pub fn count(&mut self, closed: &Opportunity, class: Class, unix: UnixNs) {
         self.precision.count(closed, class, unix);
         self.is_changed = true;
@@ -49,7 +50,7 @@ impl Outcomes {
         self.lifetimes.is_followed(instrument)
     }
 
-    /// A scan of `instrument` at `now` resulted in `events`. `look` says how an opportunity that was last seen so stands now.
+    /// A scan of `instrument` at `now` resulted in `events`. `look` returns the current state of an opportunity.
     pub fn observe(
         &mut self,
         instrument: InstrumentId,
@@ -64,7 +65,7 @@ impl Outcomes {
         }
     }
 
-    /// This thread was late: how the opportunities stood meanwhile is not known.
+    /// This thread was late: the state of the opportunities in the meantime is unknown.
     pub fn lose_view(&mut self) {
         self.lifetimes.lose(|lifetime| self.survival.add(lifetime));
     }

@@ -1,4 +1,4 @@
-//! Counts closed opportunities by pair of venues, UTC day and class. Pure; only touched when one closes.
+//! Counts closed opportunities by pair of venues, UTC day and class. Pure; only called when one closes.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +17,12 @@ const DAY_NS: u64 = 86_400 * SECOND;
 pub struct DailyClasses {
     /// By buy venue, sell venue and day; at most [`DAYS`] of each pair.
     days: BTreeMap<(VenueId, VenueId, u64), ClassCounts>,
-    /// Day of the last one.
+    /// Day of the last closing.
     today: u64,
 }
 
 impl DailyClasses {
-    /// `closed` has closed at `unix`.
+    /// Counts `closed`, which closed at `unix`.
     pub fn count(&mut self, closed: &Opportunity, class: Class, unix: UnixNs) {
         let today = unix.0 / DAY_NS;
         let counts = self.days.entry((closed.buy.venue, closed.sell.venue, today)).or_default();

@@ -2,14 +2,14 @@
 //! clock.
 //!
 //! A leg is alive from the time of its quote until the latest time before which a change of it would have arrived. Both
-//! are known with the error of the venue's clock, so each is held as the bound that is safe. The legs coexisted if both
-//! are known to be alive at one moment: `[max(s_buy + ε, s_sell + ε), min(p_buy − ε, p_sell − ε)]` is not empty. They
-//! never coexisted if one of them is known to have moved before the other can have begun.
+//! are known with the error of the venue's clock, so each is stored as its safe bound. The legs coexisted if both are
+//! known to be alive at one moment: `[max(s_buy + ε_buy, s_sell + ε_sell), min(p_buy − ε_buy, p_sell − ε_sell)]` is not
+//! empty. They never coexisted if one of them is known to have moved before the other can have begun.
 
 use crate::market::opportunity::{Coexistence, Proof};
 use crate::time::MonoNs;
 
-/// The bounds of a moment: it is not earlier and not later than these.
+/// Bounds of a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// The earliest possible time; 0: unknown.
@@ -33,7 +33,7 @@ pub struct LegLife {
     pub is_stamped: bool,
 }
 
-/// What is known about legs that both hold now.
+/// What is known about two legs that hold now.
 #[must_use]
 pub fn of(buy: &LegLife, sell: &LegLife) -> Coexistence {
     let begun = [buy.begun.earliest, sell.begun.earliest];
@@ -50,7 +50,7 @@ pub fn of(buy: &LegLife, sell: &LegLife) -> Coexistence {
     Coexistence { proof: Proof::Proven, length_ns: to.since(from) / unit_ns * unit_ns, ..known }
 }
 
-/// What is known after another look, where `before` was known of the same opportunity. A proof is not lost.
+/// Combines what was known before about an opportunity with what is known now. A proof is kept.
 #[must_use]
 pub fn joined(before: Coexistence, now: Coexistence) -> Coexistence {
     let earliest = |leg: usize| before.begun[leg].min(now.begun[leg]);
@@ -61,7 +61,7 @@ pub fn joined(before: Coexistence, now: Coexistence) -> Coexistence {
     Coexistence { begun, ..now }
 }
 
-/// How a leg stood when its opportunity closed.
+/// State of a leg when its opportunity closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LegEnd {
     /// Its life at the last price of the opportunity.
@@ -70,7 +70,7 @@ pub struct LegEnd {
     pub moved: Option<MonoNs>,
 }
 
-/// What is known about an opportunity that its prices have closed: the frame that ends a leg shows as well how long the leg
+/// What is known about an opportunity that a price change closed: the frame that ends a leg also shows how long the leg
 /// was alive. `before`: what was known while it was open.
 #[must_use]
 pub fn at_end(before: Coexistence, legs: &[LegEnd; 2]) -> Coexistence {

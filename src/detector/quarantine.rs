@@ -1,5 +1,5 @@
-//! Venues whose quotes are no legs for a while: those that reconnect too often, and those whose feed has a low score. Pure.
-//! Single cells wait for their second quote after a connect in any case, see `detector::merge`.
+//! Venues whose quotes may not be legs for a while: those that reconnect too often, and those whose feed has a low
+//! score. Pure. The wait of each cell for its second quote after a connect is in `detector::merge`.
 
 use crate::market::VenueId;
 use crate::time::{MonoNs, SECOND};
@@ -11,7 +11,7 @@ const WITHIN_NS: u64 = 600 * SECOND;
 /// How long a venue with too many is quarantined after each of them, in nanoseconds.
 pub const QUARANTINE_NS: u64 = 30 * SECOND;
 
-/// What is known of one venue's connections.
+/// Reconnects of one venue.
 #[derive(Clone, Copy, Default)]
 struct Reconnects {
     /// A connection was lost, and nothing was quoted since.
@@ -35,7 +35,7 @@ impl Quarantine {
         Self { venues: vec![Reconnects::default(); venues], feeds: 0 }
     }
 
-    /// The venues whose feed has a low score, one bit each.
+    /// Sets the venues whose feed has a low score, one bit each.
     pub const fn set_feeds(&mut self, venues: u64) {
         self.feeds = venues;
     }
@@ -46,7 +46,7 @@ impl Quarantine {
         self.feeds >> venue.0 & 1 == 1
     }
 
-    /// A connection to `venue` was lost. Several losses before the next quote are one.
+    /// A connection to `venue` was lost. Several losses before the next quote count as one.
     pub fn lost(&mut self, venue: VenueId) {
         self.venues[venue.index()].is_lost = true;
     }

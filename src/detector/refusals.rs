@@ -1,8 +1,8 @@
 //! Refusals: which candidates are refused now and for which reason, how often that happened, and the last examples with
-//! their numbers. Pure; only touched for a candidate above the threshold.
+//! their numbers. Pure; only called for a candidate above the threshold.
 //!
-//! A candidate is an instrument with a buy venue and a sell venue. It is counted when its refusal begins, when the reason
-//! changes, and when it is refused again after it was not seen refused for a second; not at each quote.
+//! A candidate is an instrument with a buy venue and a sell venue. It is counted when its refusal begins, when the
+//! reason changes, and when it is refused again after a second without a refusal, not at each quote.
 //!
 //! All tables have a fixed size, and nothing is allocated per candidate. [`Refusals::report`] allocates.
 
@@ -14,7 +14,7 @@ use crate::matrix::CellQuote;
 use crate::metrics::reasons::{AlertRefusal, Reason};
 use crate::time::{MonoNs, SECOND};
 
-/// A candidate that was not seen refused for this time is no longer refused, in nanoseconds.
+/// A candidate that was not refused again within this time is no longer refused, in nanoseconds.
 const FORGET_NS: u64 = SECOND;
 /// Most candidates whose refusals are tracked at one time. Looks at others are counted as untracked.
 const CURRENT_MAX: usize = 4096;
@@ -48,7 +48,7 @@ pub struct Refusals {
     swept: MonoNs,
     /// The row at which the next look begins.
     next_row: usize,
-    /// Room for the cells of one row.
+    /// Buffer for the cells of one row.
     cells: Vec<(VenueId, CellQuote)>,
 }
 
@@ -69,7 +69,7 @@ impl ExampleRing {
 }
 
 impl Refusals {
-    /// None, with room for `instruments` and `venues`.
+    /// No refusals yet, with room for `instruments` and `venues`.
     #[must_use]
     pub fn new(instruments: usize, venues: usize) -> Self {
         Self {
@@ -97,12 +97,12 @@ impl Refusals {
         InstrumentId(at as u32)
     }
 
-    /// Empty room for the cells of one row, to be returned by [`Self::keep_cells`].
+    /// Takes the buffer for the cells of one row, to be returned by [`Self::keep_cells`].
     pub fn take_cells(&mut self) -> Vec<(VenueId, CellQuote)> {
         std::mem::take(&mut self.cells)
     }
 
-    /// Takes the room back.
+    /// Takes the buffer back.
     pub fn keep_cells(&mut self, mut cells: Vec<(VenueId, CellQuote)>) {
         cells.clear();
         self.cells = cells;
@@ -139,7 +139,7 @@ impl Refusals {
         std::mem::replace(&mut self.counted, [0; REASONS])
     }
 
-    /// Looks that were not tracked since the last call.
+    /// How often a refused candidate was not tracked since the last call.
     pub fn take_untracked(&mut self) -> u64 {
         self.untracked - std::mem::replace(&mut self.untracked_taken, self.untracked)
     }

@@ -19,7 +19,7 @@ pub struct DetectorOptions {
     pub threshold_on: Spread,
     /// An open opportunity closes when its spread is not above this part of the threshold, from 0 to 1.
     pub close_ratio: Decimal,
-    /// A net spread above this many percent is not believed; 0: none is too high.
+    /// A net spread above this many percent is implausible; 0: no limit.
     pub implausible_pct: Decimal,
     /// No second alert for the same instrument and venues within this time, in nanoseconds.
     pub debounce_ns: u64,

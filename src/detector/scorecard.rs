@@ -1,6 +1,6 @@
 //! Feed scores: how well the feed of each venue has worked lately, in one number, and the quarantine of a venue whose
 //! score is too low. Faults of the last second become points, which halve every minute; the score is 100 minus all
-//! points. A venue below the limit makes no alerts until it has been well for a while. Pure: counters in, points out, once a
+//! points. A venue below the limit causes no alerts until it has recovered. Pure: counters in, points out, once a
 //! second.
 
 use crate::metrics::VenueGauges;
@@ -12,7 +12,7 @@ use crate::time::{MonoNs, SECOND};
 pub const LOOK_EVERY_NS: u64 = SECOND;
 /// Time in which points halve, in seconds.
 const HALF_LIFE_S: f64 = 60.0;
-/// Most points for one part in one second: a burst of one second alone does not end in quarantine.
+/// Most points for one part in one second, so that a burst of one second does not cause a quarantine.
 const BURST_MAX: f64 = 10.0;
 /// A quarantined venue is released at this score,
 const WELL_SCORE: u64 = 80;
@@ -25,11 +25,11 @@ const fn weight(part: ScorePart) -> f64 {
         // A book or a channel has lost something and is void until its next snapshot.
         ScorePart::Gaps => 1.0,
         ScorePart::Undecodable => 1.0,
-        // A connection was silent until it was closed; a single instrument counts by its share of all.
+        // A silent connection is closed. A single silent instrument counts by its share of all.
         ScorePart::Silences => 10.0,
         ScorePart::Lost => 10.0,
         ScorePart::Crossed => 1.0,
-        // A second in which all quotes lagged: half a minute of it is a quarantine.
+        // For a second in which all quotes lagged. Half a minute of them causes a quarantine.
         ScorePart::Lagging => 2.0,
     }
 }
@@ -140,7 +140,7 @@ pub struct Scorecards {
 }
 
 impl Scorecards {
-    /// No faults known of `venues` venues, at most 64.
+    /// No faults yet, for `venues` venues, at most 64.
     #[must_use]
     pub fn new(venues: usize, score_min: u64) -> Self {
         Self { cards: vec![Scorecard::default(); venues], score_min, quarantined: 0, looked: MonoNs(0) }

@@ -1,4 +1,4 @@
-//! Survival by Kaplan and Meier of the recent opportunities of each pair of venues. Pure.
+//! Survival of the recent opportunities of each pair of venues, by the Kaplan-Meier estimator. Pure.
 //!
 //! An opportunity that was lost from view is censored: it counts as at risk until then. The band is that of Greenwood on the
 //! log-log scale, as Python's `lifelines` computes it; `scripts/survival` compares both.
@@ -13,7 +13,7 @@ use crate::time::MS;
 
 /// Recent opportunities of a pair of venues that are counted.
 const RECENT: usize = 512;
-/// An instrument has a curve of its own from so many opportunities on.
+/// Least number of opportunities for a curve of a single instrument.
 pub const OWN_CURVE_MIN: usize = 30;
 /// The 97.5 % quantile of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
@@ -108,7 +108,7 @@ pub fn estimate<const N: usize>(mut lives: Vec<(u64, bool)>, horizons: [u64; N])
     })
 }
 
-/// Limits of the 95 % band. Where nothing or everything has ended the estimate has no variance, and the band no width.
+/// Limits of the 95 % band. If none or all have ended, the estimate has no variance, and the band has no width.
 fn band(alive: f64, variance: f64) -> (f64, f64) {
     if alive <= 0.0 || alive >= 1.0 {
         return (alive, alive);

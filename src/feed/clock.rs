@@ -1,5 +1,5 @@
-//! When the detector receives what the timestamps of a connection show: at intervals, when the clocks turn out to differ
-//! by less, and after messages with timestamps that are no quotes. One per connection, on its feed's thread; the check
+//! Reports to the detector what the timestamps of a connection show: at intervals, when the clocks turn out to differ
+//! by less, and after messages with timestamps that are not quotes. One per connection, on its feed's thread; the check
 //! is on the path of every quote.
 
 use crate::feed::lag;
@@ -53,7 +53,7 @@ impl ClockReports {
         self.trip_ns = trip_ns;
     }
 
-    /// A message that is no quote has this timestamp.
+    /// A message that is not a quote has this timestamp.
     pub fn witness(&mut self, stamp: UnixNs) {
         self.has_witness |= stamp > self.witnessed;
         self.witnessed = self.witnessed.max(stamp);
@@ -80,7 +80,7 @@ impl ClockReports {
         (self.due, self.has_witness) = (now.plus(EVERY_NS), false);
         self.usual = timing.usual().unwrap_or(i64::MAX);
         let StampFacts { unit_ns, order, slack_ms, cadence_ms } = self.facts;
-        // Until the next report the clocks drift on.
+        // The clocks may drift until the next report.
         let more_ns = unit_ns + lag::drift_ns(EVERY_NS);
         Some(LineClock {
             offset_ns,

@@ -113,9 +113,8 @@ impl Timing {
         }
     }
 
-    /// How much later than it was sent a quote was read, beyond the usual delay and beyond what the other clocks show. A
-    /// timestamp that the instrument had before is no
-    /// measurement.
+    /// How much later than it was sent a quote was read, beyond the usual delay and beyond what the other clocks show.
+    /// A repeated timestamp of an instrument is not a measurement.
     #[inline]
     pub fn of(&mut self, instrument: InstrumentId, stamp: UnixNs, received: MonoNs) -> Lateness {
         if stamp.0 == 0 {
@@ -149,9 +148,9 @@ impl Timing {
         Lateness { late_ns, delay, excess_ns: self.lag_of_days.usual().map(|_| excess_ns) }
     }
 
-    /// Our monotonic clock minus the venue's clock, and the largest error of it, both in nanoseconds. The fastest message
-    /// was on its way for at most a round trip of `trip_ns`, unless it is later than that by the clocks. `None` until
-    /// there is a timestamp.
+    /// Our monotonic clock minus the venue's clock, and the largest error of it, both in nanoseconds. The transit of
+    /// the fastest message took at most a round trip of `trip_ns`, unless the clocks show that it took longer. `None`
+    /// until there is a timestamp.
     #[must_use]
     pub fn clock(&mut self, trip_ns: Option<u64>, now: MonoNs) -> Option<(i64, Option<u64>)> {
         let (at, difference) = self.lag.envelope().or(self.lag_of_days.envelope())?;

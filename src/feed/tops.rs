@@ -204,7 +204,7 @@ impl Tops {
         self.days.store(self.directory.pair(day.instrument, self.id), day);
     }
 
-    /// A message with this timestamp that is no quote was read at `received`.
+    /// A message with this timestamp that is not a quote was read at `received`.
     pub fn witness(&mut self, stamp: UnixNs, received: MonoNs) {
         self.timing.take_days(stamp, received);
         self.clock.witness(stamp);

@@ -89,9 +89,9 @@ pub struct Group {
 pub enum Proof {
     /// The timestamps of both venues show a common interval.
     Proven,
-    /// Both legs are stamped and neither is late; the frames that show a common interval have not arrived yet.
+    /// Both legs have a timestamp or a witness, but the frames that show a common interval have not arrived yet.
     Likely,
-    /// A leg has no timestamp.
+    /// A leg has neither a timestamp nor a witness.
     #[default]
     Unproven,
     /// A later frame shows that one leg had moved before the other began.
@@ -111,12 +111,12 @@ impl Proof {
     }
 }
 
-/// Whether both legs could have been hit at the same moment, and what that rests on.
+/// Whether both legs could have been hit at the same moment, with the measurements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Coexistence {
     /// What is known.
     pub proof: Proof,
-    /// Length of the common interval in nanoseconds, cut to the coarser unit of the timestamps; 0 unless proven.
+    /// Length of the common interval in nanoseconds, truncated to the coarser unit of the timestamps; 0 unless proven.
     pub length_ns: u64,
     /// The larger error of the two venues' clocks, in nanoseconds; `None` while it is unknown.
     pub error_ns: Option<u64>,

@@ -58,7 +58,7 @@ pub struct Quote {
     pub is_conflated: bool,
 }
 
-/// How much later than usual for its connection a quote arrived, in microseconds, cut to the unit of the venue's
+/// How much later than usual for its connection a quote arrived, in microseconds, truncated to the unit of the venue's
 /// timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExcessLag(u32);
@@ -107,7 +107,7 @@ pub struct LineClock {
     pub offset_ns: i64,
     /// The largest error of the offset in nanoseconds; `None` until a round trip is known.
     pub error_ns: Option<u64>,
-    /// The newest timestamp of a message that is no quote; 0: none.
+    /// The newest timestamp of a message that is not a quote; 0: none.
     pub witnessed: UnixNs,
     /// Unit of the timestamps in nanoseconds.
     pub unit_ns: u64,
@@ -314,7 +314,7 @@ pub enum FeedEvent {
     /// Whether a connection is behind, because of a backlog or unusual silence. While it is, its quotes cannot be legs.
     /// `false`: it has caught up.
     Behind(VenueId, LineId, bool),
-    /// What the timestamps of a connection show has changed, or a message that is no quote had a timestamp.
+    /// What the timestamps of a connection show has changed, or a message that is not a quote had a timestamp.
     Clock(VenueId, LineId, LineClock),
     /// A connection to a venue, or a leader of it, has ended or given way to another one. Its quotes stay valid, but its
     /// timestamps no longer decide whether a quote of another connection is late.

@@ -15,7 +15,7 @@ pub struct Grounds {
     pub leg: Option<LegSide>,
     /// Why the quote of this leg does not hold, if it does not.
     pub fault: Option<LegFault>,
-    /// The figure that decided, if one did.
+    /// The figure that was compared with a limit, if there is one.
     pub figure: Option<Deciding>,
 }
 

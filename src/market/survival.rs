@@ -1,5 +1,5 @@
-//! Survival: how long opportunities live after their alert, and what is left of them after the time that an order takes.
-//! Statistics in floats, which decide nothing.
+//! Survival: how long opportunities live after their alert, and how much of their net spread is left. In floats; only
+//! displayed.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub struct SurvivalPoint {
 /// Survival at each of [`HORIZONS_MS`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SurvivalCurve {
-    /// Opportunities that it rests on.
+    /// Number of opportunities from which it is estimated.
     pub episodes: u32,
     /// `None` for a time that is shorter than the interval at which a venue of the pair sends changes.
     pub points: [Option<SurvivalPoint>; HORIZONS],

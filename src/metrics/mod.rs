@@ -486,7 +486,7 @@ pub struct DetectorGauges {
     pub refusals_untracked: Counter,
     /// Routes whose basis is sampled.
     pub basis_routes: Gauge,
-    /// How often a route was not sampled, because too many others are.
+    /// How often a route was not sampled, because the memory was full.
     pub basis_refused: Counter,
     /// Events dropped because a gateway's ring was full.
     pub events_lost: Counter,

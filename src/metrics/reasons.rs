@@ -163,7 +163,7 @@ reasons! {
         /// The route usually stands at a net spread of more than half of the threshold, and it exceeds that by no more than the
         /// threshold, see `detector::basis`.
         StandingBasis => "standing_basis",
-        /// The gross spread is above the threshold, but the net spread, which the threshold is for, is not.
+        /// The threshold is on the net spread, and only the gross spread is above it.
         Fees => "fees",
     }
 }

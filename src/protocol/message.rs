@@ -121,7 +121,7 @@ pub struct AlertMore<'a> {
     pub id: &'a str,
     /// The group that it belongs to.
     pub group: GroupOf<'a>,
-    /// What it rests on.
+    /// Whether its legs coexisted, and how late they were.
     pub evidence: ProofOf,
     /// How long such opportunities lived, if any has ended.
     pub survival: Option<SurvivalOf>,

@@ -65,7 +65,7 @@ pub struct Moment<'a> {
     pub peak_spread_pct: Percent,
     /// The group that it belongs to.
     pub group: GroupOf<'a>,
-    /// What it rests on.
+    /// Whether its legs coexisted, and how late they were.
     pub evidence: ProofOf,
     /// How long such opportunities lived, if any has ended.
     pub survival: Option<SurvivalOf>,
@@ -94,7 +94,7 @@ impl GroupOf<'_> {
     }
 }
 
-/// What an opportunity rests on: whether its legs coexisted, and how late they were.
+/// Evidence for an opportunity: whether its legs coexisted, and how late they were.
 #[derive(Clone, Copy, Debug)]
 pub struct ProofOf {
     /// Whether both legs could have been hit at the same moment.

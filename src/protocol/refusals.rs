@@ -10,7 +10,7 @@ use crate::time::{MonoNs, UnixNs};
 pub struct RefusalPage<'a> {
     /// Names.
     pub directory: &'a Directory,
-    /// The symbol that was asked for.
+    /// The requested symbol.
     pub symbol: Option<&'a str>,
     /// By reason: how often a refusal began.
     pub reasons: [u64; AlertRefusal::ALL.len()],
@@ -22,7 +22,7 @@ pub struct RefusalPage<'a> {
     pub current_count: usize,
     /// Examples, the newest first.
     pub examples: &'a [RefusedCandidate],
-    /// Looks at refused candidates that were not counted.
+    /// How often a refused candidate was not counted.
     pub untracked: u64,
     /// The wall-clock time of a moment.
     pub unix_at: &'a dyn Fn(MonoNs) -> UnixNs,

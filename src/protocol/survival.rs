@@ -26,7 +26,7 @@ impl SurvivalOf {
     }
 }
 
-/// With four decimals, which is more than the number of opportunities supports.
+/// Writes four decimals, which is more than the number of opportunities supports.
 fn write_rounded(value: Option<f64>, out: &mut Vec<u8>) {
     match value {
         Some(value) => float((value * 1e4).round() / 1e4, out),

@@ -219,7 +219,7 @@ impl SimConnection {
         self.release_held(now);
     }
 
-    /// From now on each message is sent `late_ns` after its time. With 0, those that wait are sent at once.
+    /// Sends each message `late_ns` after its time from now on. With 0, those that wait are sent at once.
     pub fn delay(&mut self, late_ns: u64, now: MonoNs) {
         self.late.set(late_ns);
         self.release_due(now);

@@ -18,7 +18,7 @@ pub struct DistortedMarket<'a> {
     pub trouble: &'a Trouble,
     /// The quotes that come first on this connection.
     pub stale: Option<&'a StaleQuotes>,
-    /// Whether a page is read from it, and not the stream.
+    /// Whether it is used for a page, not for the stream.
     pub is_page: bool,
 }
 
@@ -56,8 +56,8 @@ pub fn distort_quote(quote: &VenueQuote, trouble: &Trouble) -> VenueQuote {
     quote
 }
 
-/// Best bid and ask that the venue really has for this quote: those of another asset, in another unit or at a premium if
-/// it is so, without errors of its frames.
+/// Best bid and ask that the venue really has for this quote. They include another asset, another unit and a premium,
+/// but no errors of frames.
 #[must_use]
 pub fn book(quote: &VenueQuote, trouble: &Trouble) -> (Level, Level) {
     let (mut bid, mut ask) = (quote.bid, quote.ask);
@@ -108,7 +108,7 @@ pub fn is_halted(trouble: &Trouble, native: &str) -> bool {
     trouble.of(FaultKind::Halt, native).is_some()
 }
 
-/// Whether the venue's stream says that trading in the instrument with this native symbol is halted.
+/// Whether the venue's stream reports that trading in the instrument with this native symbol is halted.
 #[must_use]
 pub fn is_halted_in_stream(trouble: &Trouble, native: &str) -> bool {
     trouble.of(FaultKind::Halt, native).is_some_and(|by| by != scenario::BY_LIST)

@@ -1,5 +1,5 @@
-//! What a lagging venue has not sent yet: messages in order, each with the time at which it is due. In: messages and how
-//! late they are. Out: the messages that are due. Bounded by the caller, by bytes. Pure.
+//! Messages that a lagging venue has not sent yet, in order, each with the time at which it is due. In: messages and
+//! how late they are. Out: the messages that are due. The caller limits the bytes. Pure.
 
 use std::collections::VecDeque;
 
@@ -15,19 +15,19 @@ pub struct LateMessages {
 }
 
 impl LateMessages {
-    /// From now on each message is due `late_ns` after its time. Messages that wait already stay due when they were; with
-    /// 0 all are due at once.
+    /// Makes each message due `late_ns` after its time from now on. Messages that already wait keep their due time;
+    /// with 0 all are due at once.
     pub const fn set(&mut self, late_ns: u64) {
         self.late_ns = late_ns;
     }
 
-    /// Whether a message of now must wait.
+    /// Whether a new message must wait.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.late_ns > 0 || !self.waiting.is_empty()
     }
 
-    /// Adds a message of `now`.
+    /// Adds a message that was composed at `now`.
     pub fn push(&mut self, message: Message, now: MonoNs) {
         // No message overtakes another, also when the lag becomes shorter.
         let after = self.waiting.back().map_or(now, |(due, _)| *due);
@@ -48,7 +48,7 @@ impl LateMessages {
         self.waiting.front().map(|(due, _)| *due)
     }
 
-    /// How many bytes wait.
+    /// Number of bytes that wait.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes

@@ -1,6 +1,6 @@
-//! What the demo plays beside prices: a script with a lagging venue, a halt, a reconnect and a ticker of another asset, so that
-//! each of them can be seen within a minute. In: a seed, venues and instruments. Out: a script, and sentences that describe
-//! one. Pure: the same seed gives the same script.
+//! What the demo plays beside prices: a script with a lagging venue, a halt, a reconnect and a ticker that is another
+//! asset, so that each of them can be seen within a minute. In: a seed, venues and instruments. Out: a script, and
+//! sentences that describe one. Pure: the same seed gives the same script.
 
 use crate::random::Random;
 use crate::sim::scenario::{Fault, FaultKind, ONE, Scenario};
@@ -14,8 +14,8 @@ const ROUND_NS: u64 = 60 * SECOND;
 /// The fault that lasts as long as the simulation: a year.
 const ALWAYS_NS: u64 = 31_536_000 * SECOND;
 
-/// The script for these venues and instruments (base, quote). The first venue and the first two instruments never suffer
-/// anything, so that there is always something to compare with.
+/// The script for these venues and instruments (base, quote). The first venue has no faults, and the first two
+/// instruments have none of their own, so that there is always something to compare with.
 #[must_use]
 pub fn script(seed: u64, venues: &[&'static dyn Venue], instruments: &[(String, String)]) -> Scenario {
     let mut random = Random::new(seed);
@@ -51,7 +51,7 @@ pub fn script(seed: u64, venues: &[&'static dyn Venue], instruments: &[(String, 
     let mut script = Scenario::default();
     for fault in faults {
         let fits = |venue: &usize| is_whole(&fault) || fault.instrument.as_deref().is_some_and(|it| has(*venue, it));
-        // Each fault is one of another venue.
+        // Each fault is played on a different venue.
         if let Some(at) = choice.iter().position(fits) {
             script.faults.push(Fault { venue: Some(choice.remove(at)), ..fault });
         }

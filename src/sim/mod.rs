@@ -254,7 +254,7 @@ impl Sim {
         self.script.follow(scenario, self.clock.now());
     }
 
-    /// Records from now on what the books really are.
+    /// Starts to record what the books really are.
     pub fn record_truth(&mut self, truth: Truth) {
         self.truth = Some(truth);
         self.prices.cells().for_each(|cell| self.record(cell));
@@ -512,7 +512,7 @@ impl Sim {
                     trouble.of(FaultKind::Silence, &quote.native).is_none() && !is_halted(trouble, self.venues[of]);
                 if of == venue && is_told {
                     let mut quote = distortion::distort_quote(quote, trouble);
-                    // The statistics are of now. The quote in them keeps its time: nothing about it has changed.
+                    // The statistics have the current time. The quote in them keeps its own, since it has not changed.
                     quote.day.exchange_time = distortion::distort_time(unix, trouble);
                     client.connection.statistics(&quote, now);
                 }

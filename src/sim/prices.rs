@@ -353,12 +353,12 @@ impl SimPrices {
         self.cells[id.0 as usize].held = false;
     }
 
-    /// Opportunities open like this from now on.
+    /// Sets how large opportunities are from now on, and how long they last.
     pub const fn open_as(&mut self, openings: Openings) {
         self.openings = openings;
     }
 
-    /// The venue quotes this cell again at `now`, with the next number.
+    /// Quotes this cell again at `now`, with the next number.
     pub fn requote_as_is(&mut self, id: CellId, now: UnixNs) {
         let cell = &mut self.cells[id.0 as usize];
         let (bid, ask) = (cell.quote.bid, cell.quote.ask);

@@ -44,7 +44,7 @@ pub enum FaultKind {
     Halt,
     /// The venue's clock is wrong by `offset_ms`. It jumps when the fault begins and when it ends.
     Clock,
-    /// The venue's clock is `ppm` too fast. It jumps back when the fault ends.
+    /// The venue's clock is too fast by `ppm`. It jumps back when the fault ends.
     Drift,
     /// Frames are sent `late_ms` after their time, at the full rate and with their true timestamps.
     Lag,
@@ -55,7 +55,7 @@ pub enum FaultKind {
     Alien,
     /// The instrument is quoted in another unit: prices times `factor`, sizes divided by it.
     Unit,
-    /// Prices stand `percent` above those of the other venues.
+    /// Prices are `percent` above those of the other venues.
     Basis,
     /// Closes the sockets. If the fault applies to all venues, the system refuses new connections. If it applies to
     /// one, new connections are reset after their request, since all venues share one port.
@@ -267,7 +267,7 @@ impl Fault {
         }
     }
 
-    /// Whether the next beginning is at most its own figure of milliseconds away.
+    /// Whether it begins again within a time of its own figure in milliseconds.
     const fn is_soon(&self, elapsed_ns: u64) -> bool {
         let ahead_ns = elapsed_ns.saturating_add((self.figure as u64).saturating_mul(MS));
         if ahead_ns < self.from_ns {

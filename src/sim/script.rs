@@ -8,7 +8,7 @@ use crate::sim::scenario::{FaultKind, Scenario, Trouble};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::Venue;
 
-/// A fault script and what it does now.
+/// A fault script and its current effects.
 pub struct Script {
     scenario: Scenario,
     start: MonoNs,
@@ -16,7 +16,7 @@ pub struct Script {
     pub troubles: Vec<Trouble>,
     /// The fault in effect on the port that all venues share.
     pub listener: Option<FaultKind>,
-    /// Decides which frames suffer.
+    /// Selects the frames that suffer.
     pub random: Random,
     /// By venue index: whether past quotes were remembered for a `reconnect` that is ahead.
     remembered: Vec<bool>,
@@ -25,14 +25,14 @@ pub struct Script {
 /// What a change of the faults of a venue means for its instruments.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Consequences {
-    /// Instruments whose book is another from now on.
+    /// Instruments whose book changes.
     pub books: Vec<CellId>,
     /// Instruments whose trading stops or resumes in the venue's stream.
     pub trading: Vec<CellId>,
 }
 
 impl Script {
-    /// No faults at `count` venues. `seed` decides which frames suffer later.
+    /// No faults at `count` venues. `seed` selects the frames that suffer later.
     #[must_use]
     pub fn new(count: usize, seed: u64, start: MonoNs) -> Self {
         Self {
@@ -75,8 +75,8 @@ impl Script {
         (troubles != self.troubles).then(|| std::mem::replace(&mut self.troubles, troubles))
     }
 
-    /// What the change from `before` to the faults of now means for the instruments of `venue`. Quotes of `unix` take the
-    /// place of those whose book changes.
+    /// What the change from `before` to the current faults means for the instruments of `venue`. Quotes of `unix` take
+    /// the place of those whose book changes.
     pub fn consequences(&self, venue: usize, before: &Trouble, prices: &mut SimPrices, unix: UnixNs) -> Consequences {
         let trouble = &self.troubles[venue];
         let mut found = Consequences::default();

@@ -1,4 +1,4 @@
-//! The quotes with which a connection begins during a `reconnect` fault: those of some time before it, one per
+//! The quotes with which a connection begins during a `reconnect` fault: those of `stale_ms` before it, one per
 //! instrument. In: past and current quotes, sent frames. Out: which quote a connection sees. Pure.
 
 use rustc_hash::FxHashMap;

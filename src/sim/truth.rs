@@ -1,7 +1,7 @@
-//! What the venues' books really were: the simulator's own record, against which alerts can be judged. In: each top of
-//! book when it may have changed. Out: one record per change of the top, of the trading state, or of the faults in
-//! effect, to a sink: memory, or a file of JSON Lines. Runs on the simulator's thread. Never blocks on a reader; a file
-//! that cannot be written ends the record.
+//! The truth: the simulator's record of what the venues' books really were, with which alerts can be compared. In: each
+//! top of book when it may have changed. Out: one record per change of the top, of the trading state, or of the faults
+//! in effect, to a sink: memory, or a file of JSON Lines. Runs on the simulator's thread. Never blocks on a reader; a
+//! file that cannot be written ends the record.
 
 use std::io::{self, BufWriter, Write};
 
@@ -34,7 +34,7 @@ pub trait TruthSink: Send {
     /// A top changed. `venue` is the name of its venue, `symbol` is `BASE/QUOTE`.
     fn record(&mut self, top: &TrueTop, venue: &str, symbol: &str);
 
-    /// Writes what was recorded so far to where it can be read.
+    /// Makes what was recorded so far readable.
     fn flush(&mut self) {}
 }
 
@@ -86,7 +86,7 @@ pub struct TruthFile<W: Write + Send> {
     is_over: bool,
 }
 
-/// What is written at once, in bytes.
+/// Size of the write buffer in bytes.
 const BUFFER: usize = 64 * 1024;
 
 impl<W: Write + Send> TruthFile<W> {

@@ -636,7 +636,7 @@ pub enum Update {
     Book(BookNote),
     /// Day statistics.
     Statistics(DayStatistics),
-    /// A message about the instrument that is no quote has this timestamp.
+    /// A message about the instrument that is not a quote has this timestamp.
     Stamp(InstrumentId, UnixNs),
     /// The instrument's last quote is void until the next one: a gap, a failed checksum, a halt.
     Void(InstrumentId, VoidReason),

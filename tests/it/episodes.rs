@@ -186,7 +186,7 @@ fn an_opportunity_lives_until_its_net_spread_is_zero_however_it_closes() {
     );
     assert_eq!((&pair["episodes"], points(pair, "alive")), (&json!(1), json!([1, 1, 1, 0, 0])), "40 ms");
 
-    // The next one is lost from view after 5 ms, which says nothing of the time after that.
+    // The next one is lost from view after 5 ms; the time after that is unknown.
     desk.quote(BINANCE, 9_990, 10_000);
     desk.quote(KRAKEN, 10_060, 10_070);
     assert_eq!(desk.news(), ["opened"], "within the debounce time");
@@ -208,7 +208,7 @@ fn an_opportunity_lives_until_its_net_spread_is_zero_however_it_closes() {
     assert_eq!(desk.page("/api/survival?symbol=NO/PE")["error"], "Unknown symbol NO/PE");
     assert_eq!(desk.page("/api/survival?sell=nowhere")["error"], "Unknown exchange");
 
-    // The next alert, after the debounce time, says what is known of those before it.
+    // The next alert, after the debounce time, contains the survival of those before it.
     desk.pass(1000);
     desk.quote(BINANCE, 9_990, 10_000);
     desk.quote(KRAKEN, 10_060, 10_070);

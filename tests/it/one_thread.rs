@@ -1,5 +1,5 @@
-//! The way of a quote in one thread, on a clock that only the test moves: simulated venues with their faults, feed
-//! sessions, the ring and the detector. `pipeline` adds gateway and clients, `phantoms` the truth.
+//! The path of a quote in one thread, on a clock that only the test moves: simulated venues with their faults, feed
+//! sessions, the ring and the detector. `pipeline` adds gateway and clients, `phantoms` adds the truth.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ use spreadwire::venues::{Venue, venue};
 
 /// Pause before a lost connection is opened again, in milliseconds.
 const REOPEN_MS: u64 = 250;
-/// The venues buffer as much as the network may hold.
+/// The venues' output buffers are as large as the delayed bytes can be.
 const LIMITS: ClientLimits = ClientLimits { output_max: 16 << 20, ping_every_ms: 20_000, head_ms: 10_000 };
 
 /// What is traded, where, and how.
@@ -63,11 +63,11 @@ pub(crate) struct Pipe {
     /// The venue's end; `None` while nothing is connected.
     pub far: Option<venue_side::SimConnection>,
     opens_at: MonoNs,
-    /// Until then the network holds the venue's bytes.
+    /// Until then the network delays the venue's bytes.
     pub held_until: MonoNs,
     /// When a fault last had an effect.
     pub troubled: MonoNs,
-    /// Most bytes that are read in one turn, those that wait for the next, and since when how many of them do.
+    /// Most bytes that are read in one turn, those that wait for the next one, and since when how many of them wait.
     pub read_max: usize,
     waiting: VecDeque<u8>,
     since: VecDeque<(MonoNs, usize)>,
@@ -87,7 +87,7 @@ impl Pipe {
         read
     }
 
-    /// Since when the oldest byte waits that was not read; `None`: there is none.
+    /// Since when the oldest unread byte waits; `None`: there is none.
     pub fn unread_since(&self) -> Option<MonoNs> {
         self.since.front().map(|(at, _)| *at)
     }
@@ -146,7 +146,7 @@ impl OneThread {
             opportunities: Some(to_test),
             alarm: Alarm::of_parker().0,
         });
-        // Small enough to fill in a burst.
+        // So small that a burst fills it.
         let (producer, consumer) = rtrb::RingBuffer::new(64);
         let (detector, detector_alarm) = Detector::new(DetectorParts {
             directory: Arc::clone(&directory),
@@ -218,7 +218,7 @@ impl OneThread {
         self.now().since(self.began) / MS
     }
 
-    /// Records from now on what the books really are.
+    /// Starts to record what the books really are.
     pub fn record_truth(&mut self, truth: Truth) {
         self.truth = Some(truth);
         self.prices.cells().for_each(|cell| self.record(cell));
@@ -265,7 +265,7 @@ impl OneThread {
         cells.collect::<Vec<_>>().into_iter().for_each(|cell| self.record(cell));
     }
 
-    /// Connects what is due, and takes leave of what is over.
+    /// Opens the connections that are due, and removes those that have ended.
     pub fn open(&mut self) {
         let now = self.now();
         for pipe in &mut self.pipes {
@@ -287,7 +287,7 @@ impl OneThread {
         }
     }
 
-    /// `updates` prices change.
+    /// Changes `updates` prices.
     pub fn step_prices(&mut self, updates: usize) {
         for _ in 0..updates {
             let unix = self.hand.clock().unix();
@@ -297,7 +297,7 @@ impl OneThread {
         }
     }
 
-    /// A price changed: the venue's connection hears it.
+    /// Reports a changed price to the venue's connection.
     pub fn publish(&mut self, cell: CellId) {
         self.record(cell);
         let (at, quote) = self.prices.quote(cell);
@@ -313,7 +313,7 @@ impl OneThread {
         }
     }
 
-    /// Once a second: heartbeats and statistics.
+    /// Sends heartbeats and statistics once a second.
     pub fn each_second(&mut self) {
         let now = self.now();
         if now < self.next_second {
@@ -333,7 +333,7 @@ impl OneThread {
         }
     }
 
-    /// Reads every venue's list of instruments, as the discovery does once a minute or so.
+    /// Reads every venue's list of instruments, as discovery does about once a minute.
     pub fn read_lists(&mut self) {
         let unix = self.hand.clock().unix();
         for (at, venue) in self.venues.iter().enumerate() {
@@ -351,7 +351,7 @@ impl OneThread {
         }
     }
 
-    /// Carries bytes both ways until no end has more to say, or as many as are read in one turn.
+    /// Carries bytes both ways until neither end has more to send, or the limit of one turn is reached.
     pub fn pump(&mut self) {
         let (now, clock) = (self.now(), self.hand.clock());
         let sockets = [];
@@ -403,7 +403,7 @@ impl OneThread {
         }
     }
 
-    /// The detector takes all that was read.
+    /// Passes all that was read to the detector.
     pub fn detect(&mut self) {
         self.handover.settle();
         while self.detector.turn(Duration::ZERO) > 0 {

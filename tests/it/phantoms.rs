@@ -1,6 +1,6 @@
 //! Phantoms: opportunities that do not exist. The simulator plays one kind after the other and records what each book
-//! really was; the detector is held to that record, in one thread on a clock that only the test moves. No alert without
-//! a cross in the true books, every true cross is found, and each refusal has the right reason.
+//! really was. The detector is compared with that record, in one thread on a clock that only the test moves: each alert
+//! has a cross in the true books, each true cross without a fault is found, and each refusal has an expected reason.
 //!
 //! `PHANTOM_MINUTES=60 PHANTOM_SEEDS=20` plays more than CI does, `PHANTOM_SEED=17` one seed.
 
@@ -23,11 +23,11 @@ const UPDATES: usize = 1;
 /// A quote that is late by no more than this is not lagging, in nanoseconds: the limit of the feed, and two steps in which
 /// it is measured.
 const LATE_MAX_NS: u64 = (250 + 2 * STEP_MS) * MS;
-/// After its start a connection learns what is usual, in milliseconds; no cross is expected to be found before.
+/// Time after the start in which a connection learns what is usual, in milliseconds. No cross has to be found in it.
 const LEARNING_MS: u64 = 15_000;
-/// A venue may need this long after a fault until its crosses are found again, in milliseconds.
+/// A venue recovers from a fault within this time, in milliseconds. Its crosses do not have to be found in it.
 const RECOVERY_MS: u64 = 15_000;
-/// The venues whose faults are played are those of index 0; the others are well.
+/// Faults are played on [`Phantom::venue`]; the other venues have none.
 const VENUES: [&str; 5] = ["okx", "kraken", "bybit", "coinbase", "bitget"];
 const INSTRUMENTS: [(&str, &str); 2] = [("BTC", "USDT"), ("ETH", "USDT")];
 /// Lists are read this often, in milliseconds.
@@ -38,13 +38,13 @@ const LIST_EVERY_MS: u64 = 5_000;
 struct Phantom {
     /// The faults of the venue: tables without their `venue`.
     faults: &'static [&'static str],
-    /// The words of refusals that candidates of the venue may have.
+    /// The reasons for which candidates of the venue may be refused.
     reasons: &'static [&'static str],
     /// The reason that must be seen; empty: none needs to be.
     seen: &'static str,
-    /// The venue's own true crosses are found, too.
+    /// The venue's own true crosses must be found, too.
     is_harmless: bool,
-    /// Which venue it is.
+    /// The venue that has the faults.
     venue: &'static str,
     minutes: f64,
     seeds: u64,
@@ -63,22 +63,22 @@ impl TruthSink for Record {
     }
 }
 
-/// What was open, from when to when; `None`: still.
+/// An opportunity that was open; `to` is `None` while it is.
 struct Seen {
     opportunity: Opportunity,
     from: UnixNs,
     to: Option<UnixNs>,
 }
 
-/// What a run was.
+/// A run of the simulation and its results.
 struct Run {
     rig: OneThread,
     record: Record,
     alerts: Vec<(UnixNs, Opportunity)>,
-    /// Whatever was sent as proven.
+    /// Opportunities that were sent as proven.
     proven: Vec<(UnixNs, MonoNs, Opportunity)>,
     seen: Vec<Seen>,
-    /// Those of `seen` that are open.
+    /// Indices in `seen` of those that are open.
     open: HashMap<Route, usize>,
     /// Refusals by the pair of venues and the word of the reason.
     refused: BTreeMap<(VenueId, VenueId, &'static str), u64>,
@@ -201,7 +201,7 @@ impl Books {
         &history[first..end.max(first)]
     }
 
-    /// Whether at some moment of the last `within_ns` the two books, of the buy venue and the sell venue, were `so`.
+    /// Whether the books of the buy venue and the sell venue satisfied `so` at some moment of the last `within_ns`.
     fn were(
         &self,
         found: &Opportunity,
@@ -221,10 +221,10 @@ impl Books {
     }
 }
 
-/// Faults with which a book is not what its ticker says.
+/// Faults with which a book is not that of its ticker.
 const OTHER: [&str; 3] = ["alien", "unit", "basis"];
 
-/// Whether buying at the one and selling at the other is more than the threshold, and can be done.
+/// Whether both books can be traded, and the spread between them is above the threshold.
 fn is_real(buy: &TrueTop, sell: &TrueTop) -> bool {
     let is_tradable = |top: &TrueTop| top.is_trading && !top.faults.iter().any(|fault| OTHER.contains(fault));
     is_tradable(buy) && is_tradable(sell) && is_above(buy.ask, sell.bid)
@@ -285,13 +285,13 @@ fn crosses_of(books: &Books, (instrument, buy, sell): Route, end: UnixNs, found:
     }
 }
 
-/// Whether a fault was in effect for the leg in the time before `to`, or a moment before `from`.
+/// Whether a fault was in effect for the leg between `from`, or [`RECOVERY_MS`] before it, and `to`.
 fn is_troubled(books: &Books, instrument: InstrumentId, venue: VenueId, from: UnixNs, to: UnixNs) -> bool {
     let from = UnixNs(from.0 - RECOVERY_MS * MS);
     books.between(instrument, venue, from, to).iter().any(|top| !top.faults.is_empty())
 }
 
-/// What is wrong with the alerts; empty if nothing. And how many there are.
+/// What is wrong with the alerts, and their number.
 fn judge_alerts(run: &Run) -> (Vec<String>, usize, Books) {
     let books = Books::new(run);
     let is_wrong = |(at, found): &&(UnixNs, Opportunity)| !books.were(found, (*at, LATE_MAX_NS), is_real);
@@ -310,7 +310,7 @@ fn judge_alerts(run: &Run) -> (Vec<String>, usize, Books) {
     (wrong, run.alerts.len(), books)
 }
 
-/// What a judgement found wrong; empty if nothing. And the number of alerts, and of crosses that had to be found.
+/// What is wrong with a run, the number of alerts, and the number of crosses that had to be found.
 fn judge(run: &Run) -> (Vec<String>, usize, usize) {
     let (mut wrong, _, books) = judge_alerts(run);
     let phantom = VenueId(VENUES.iter().position(|name| *name == run.phantom.venue).unwrap() as u16);
@@ -353,7 +353,7 @@ fn shown(run: &Run, found: &Opportunity) -> String {
     format!("{} {buy} to {sell}, {:?} %", found.instrument.0, found.gross_pct)
 }
 
-/// Plays the seeds of a kind, and fails with all that is wrong.
+/// Plays a kind with each seed, and fails with everything that is wrong.
 fn check(phantom: &Phantom) {
     let setting = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<f64>().ok());
     let minutes = setting("PHANTOM_MINUTES").unwrap_or(phantom.minutes);
@@ -433,7 +433,7 @@ fn a_second_late_at_the_full_rate() {
 #[test]
 fn almost_four_seconds_late_at_the_full_rate() {
     let faults = &[again!("kind = \"lag\"\nlate_ms = 3700")];
-    // It begins with a silence of that length, which is resubscribed.
+    // It begins with a silence of that length, after which the pairs are resubscribed.
     let reasons = &["lagging_venue", "lagging_own", "stale_leg", "reconnect", "quarantined"];
     check(&Phantom { faults, reasons, seen: "lagging_venue", ..PHANTOM });
 }
@@ -498,9 +498,9 @@ fn another_unit_under_the_same_ticker() {
     check(&Phantom { faults, reasons: &["identity", "suspect_jump", "reconnect"], seen: "identity", ..PHANTOM });
 }
 
-/// What one connection is read at most in a turn is this multiple of what arrives in calm.
+/// At most this multiple of what usually arrives in a turn is read from a connection in one turn.
 const READ_TIMES: u64 = 4;
-/// In calm, what arrives is counted for this time, in milliseconds.
+/// Time in which what usually arrives is counted, in milliseconds.
 const COUNT_MS: u64 = 10_000;
 /// Lateness is reported within this time after it is above the limit, in nanoseconds.
 const REPORTED_NS: u64 = 100 * MS;

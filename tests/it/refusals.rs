@@ -1,5 +1,5 @@
-//! Why a spread above the threshold is not alerted: feed sessions of simulated venues, the detector and the gateway in one
-//! thread on a hand-turned clock. Each test makes one reason apply and reads it from `/api/refusals`.
+//! Why a spread above the threshold is not alerted: feed sessions of simulated venues, the detector and the gateway in
+//! one thread on a clock that only the test moves. Each test makes one reason apply and reads it from `/api/refusals`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -149,7 +149,7 @@ impl Rig {
         pipes[at].feed.lose(End::Socket("cut".to_owned()), &mut |event| handover.push(event));
     }
 
-    /// The process did not read the venue's connection until now.
+    /// Nothing was read from the venue's connection until now.
     fn stand_still(&mut self, at: usize) {
         let now = self.hand.clock().now();
         let Self { pipes, handover, .. } = self;
@@ -163,7 +163,7 @@ impl Rig {
         let (_, first) = self.prices.quote(self.prices.cell_of(0, "BTC/USDT").unwrap());
         let level = pipe.level.unwrap_or(10_000);
         let cents = (first.ask.price.to_f64() * 100.0) as u64 * level / 10_000;
-        // A size that differs each time, so that no frame repeats the last one.
+        // The size differs each time, so that no frame repeats the last one.
         pipe.sequence += 1;
         let size = Decimal::new(10_000 + pipe.sequence, 4);
         let side = |cents| Level { price: Decimal::new(cents, 2), size };
@@ -255,7 +255,7 @@ impl Rig {
         (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
     }
 
-    /// The examples of this reason, and that nothing was alerted.
+    /// The examples of this reason. Fails if anything was alerted.
     #[track_caller]
     fn refused(&mut self, reason: &str) -> Vec<Value> {
         // The page is published a few times per second.
@@ -400,7 +400,7 @@ fn the_first_quote_of_a_new_connection_is_no_leg_and_a_venue_that_reconnects_oft
 
 #[test]
 fn a_spread_at_which_a_route_usually_stands_is_no_news_and_what_exceeds_it_is() {
-    // Half a second between two quotes is neither a standstill of the process nor a fault of the feed here.
+    // With half a second between two quotes, neither a stall of the process nor a fault of the feed is detected.
     let options = DetectorOptions { feed_score_min: 0, still_ns: u64::MAX, ..DetectorOptions::default() };
     let mut rig = Rig::new(options);
     rig.pipes[BYBIT].level = Some(10_049);

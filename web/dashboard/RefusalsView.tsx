@@ -28,10 +28,10 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['fees', 'the fees take it'],
 ])
 
-/** The meaning of a reason; reasons of later gateways as they are. */
+/** The meaning of a reason. Unknown reasons of later gateways are returned unchanged. */
 export const meaning = (reason: string) => REASONS.get(reason) ?? tamed(reason)
 
-/** The figure that decided, with its limit. */
+/** The figure that was compared, with its limit. */
 export function figure({ value, limit, unit }: RefusedCandidate): string {
   if (value === undefined || limit === undefined) return ''
   return unit === 'ms' ? `${fixed(value / 1000, 1)} of ${fixed(limit / 1000, 1)} s` : `${fixed(value, 2)} of ${fixed(limit, 2)}%`

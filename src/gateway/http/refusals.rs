@@ -1,4 +1,4 @@
-//! `/api/refusals`: selects what was asked for from the refusals that the detector published.
+//! `/api/refusals`: selects what was requested from the refusals that the detector published.
 
 use crate::gateway::http::page::{Answer, Page};
 use crate::gateway::view::Snapshot;
@@ -15,7 +15,7 @@ const CURRENT_MAX: usize = 500;
 
 const NO_STORE: &str = "Cache-Control: no-store\r\n";
 
-/// What a request asks for; `None`: all.
+/// What a request selects; `None`: all.
 #[derive(Default)]
 struct RefusalFilter {
     symbol: Option<InstrumentId>,
@@ -77,7 +77,7 @@ pub fn answer(snapshot: &Snapshot<'_>, request: &Request) -> Answer {
         if asked.symbol.is_none() {
             reasons[reason.index()] += count;
         }
-        // The counts of one route follow each other.
+        // The counts of one route are adjacent.
         let route = (name(*buy), name(*sell));
         if routes.last().is_none_or(|last| (last.0, last.1) != route) {
             routes.push((route.0, route.1, [0; AlertRefusal::ALL.len()]));

@@ -90,7 +90,7 @@ pub const fn less_real(buy: Source, sell: Source) -> Source {
     }
 }
 
-/// What an opportunity rests on.
+/// Evidence for an opportunity.
 #[must_use]
 pub const fn evidence_of(o: &Opportunity) -> ProofOf {
     ProofOf { coexistence: o.coexistence, buy_excess: o.buy.excess, sell_excess: o.sell.excess }

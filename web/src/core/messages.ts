@@ -90,7 +90,7 @@ export interface ArbitrageMessage {
  * where one of the exchanges sends changes at a longer interval.
  */
 export interface SurvivalSummary {
-  /** Opportunities that it rests on. */
+  /** Number of opportunities from which it is estimated. */
   episodes: number
   /** Whether those of all symbols between the two exchanges are counted, because this one has fewer than 30. */
   pooled: boolean

@@ -111,7 +111,7 @@ export interface VenueStatus {
   feedScore?: number
   /** Points that its score lost lately, by kind of fault. */
   feedFaults?: Readonly<Record<string, number>>
-  /** Since when it makes no alerts because its feed score was too low; only while that lasts. */
+  /** Time since it was quarantined because its feed score was too low; present only while that lasts. */
   quarantinedMs?: number
   circuitBreaker: CircuitBreakerStatus
   /** The role of this instance for this exchange. This and the following members: only in a cluster. */
@@ -298,7 +298,7 @@ export interface RefusedCandidate {
   leg?: 'buy' | 'sell'
   /** Why the quote of that leg does not hold. */
   fault?: string
-  /** The figure that decided, and its limit. */
+  /** The figure that was compared, and its limit. */
   value?: number
   limit?: number
   unit?: 'ms' | 'pct'

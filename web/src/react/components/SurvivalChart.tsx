@@ -103,7 +103,7 @@ function Curves({ times, pairs }: { times: readonly number[]; pairs: readonly Pa
         </text>
       ))}
       {pairs.map((pair, line) => {
-        // Bands of several pairs lie beside each other.
+        // Bands of several pairs are drawn side by side.
         const shift = (line - (pairs.length - 1) / 2) * 5
         const seen = pair.points.flatMap((point, at) => (isSeen(point) ? [{ point, at: x(at) + shift }] : []))
         return (
