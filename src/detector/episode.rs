@@ -70,6 +70,12 @@ impl Episodes {
         self.counts[instrument.index()] > 0
     }
 
+    /// Whether the route has an open one.
+    #[must_use]
+    pub fn has(&self, instrument: InstrumentId, buy: VenueId, sell: VenueId) -> bool {
+        self.is_open(instrument) && self.open.contains_key(&(instrument, buy, sell))
+    }
+
     /// Instruments that have an open one.
     pub fn instruments(&self) -> impl Iterator<Item = InstrumentId> {
         self.counts.iter().enumerate().filter(|(_, n)| **n > 0).map(|(at, _)| InstrumentId(at as u32))

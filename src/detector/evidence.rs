@@ -24,7 +24,7 @@ pub struct RowEvidence<'a> {
     /// By cell: why its quote does not hold, where it does not.
     pub faults: &'a [LegFault],
     /// Connections that are behind.
-    pub behind: &'a [LineId],
+    pub behind: &'a [(VenueId, LineId)],
     /// All connections are behind, because the detector is.
     pub is_late: bool,
     /// Which venues are comparable.
@@ -70,7 +70,7 @@ impl RowEvidence<'_> {
             age_ns: held.age(self.now),
             is_unsettled: !self.last[at].is_settled(),
             reconnected_ns: self.quarantine.since(venue, self.now),
-            is_behind: self.is_late || self.behind.contains(&self.last[at].line()),
+            is_behind: self.is_late || self.behind.contains(&(venue, self.last[at].line())),
             delay: held.delay,
             is_quarantined: self.quarantine.has_feed(venue),
         }

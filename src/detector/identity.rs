@@ -83,7 +83,8 @@ impl Identity {
     fn is_of_most(&self, instrument: InstrumentId, venue: VenueId) -> bool {
         let row = &self.together[instrument.index() * self.venues..][..self.venues];
         let most = row.iter().map(|together| together.count_ones()).max().unwrap_or(0);
-        self.comparable(instrument, venue).count_ones() == most
+        // A venue that agrees with no other is no group.
+        most > 1 && self.comparable(instrument, venue).count_ones() == most
     }
 
     /// `venue` quotes `instrument` at `mid`. `mid_of` gives the mid of each venue of `others`, one bit each.
@@ -218,6 +219,10 @@ mod tests {
         assert!(!rig.is_one_by(3, 2, [None, same]), "that an asset is the common one does not make another one so");
         assert!(rig.is_one_by(3, 2, [same, same]));
         assert!(!rig.is_one_by(0, 1, [None, other]) && !rig.is_one_by(0, 1, [same, other]));
+        let mut rig = Rig::new();
+        rig.quote(0, 100.0);
+        rig.quote(1, 106.0);
+        assert!(!rig.is_one_by(0, 1, [same, None]), "nobody agrees with the other one yet");
     }
 
     #[test]

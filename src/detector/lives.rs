@@ -8,7 +8,7 @@ use crate::time::{MonoNs, UnixNs};
 
 /// A connection's slot is given by the lowest bits of its number. If two open connections have the same bits, only the
 /// one that sent last is known, and no quote of the other is proven.
-const SLOTS: usize = 256;
+const SLOTS: usize = 4096;
 
 /// What is known about each connection.
 pub struct LineClocks {
@@ -56,6 +56,10 @@ impl LineClocks {
     /// Notes the timestamp of a quote; returns the bounds of the time at which its top changed.
     #[inline]
     fn note(&mut self, quote: &Quote) -> Bounds {
+        if !quote.line.is_own() {
+            // The clock of a leader's connection is not known here, so it needs no slot.
+            return Bounds { earliest: MonoNs(0), latest: quote.received.max(quote.decoded) };
+        }
         let slot = self.slot_mut(quote.line);
         let bounds = slot.bounds(quote.exchange_time, quote.received.max(quote.decoded));
         if quote.exchange_time.0 != 0 {
@@ -112,6 +116,8 @@ impl SideLife {
     #[inline]
     fn take(&mut self, price: Decimal, at: Bounds) {
         if self.price != price {
+            // The first quote of a connection may repeat a price that has stood for long.
+            let at = if self.price.is_zero() { Bounds { earliest: MonoNs(0), ..at } } else { at };
             *self = Self { price, begun: at, before: FormerPrice { price: self.price, begun: self.begun } };
         }
     }

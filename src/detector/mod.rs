@@ -231,16 +231,21 @@ impl Detector {
                 self.core.void(instrument, venue, origin, why, mark);
                 self.dirty.add(instrument, venue, now);
             }
-            FeedEvent::Down(venue, origin) => self.core.down(venue, origin, now, mark, &mut self.events),
+            FeedEvent::Down(venue, origin) => {
+                self.core.down(venue, origin, mark);
+                for instrument in (0..self.core.directory.instruments().len() as u32).map(InstrumentId) {
+                    self.dirty.add(instrument, venue, now);
+                }
+            }
             FeedEvent::Left(venue) => self.core.left(venue),
             FeedEvent::Clock(_, line, clock) => self.core.set_clock(line, clock, now),
             FeedEvent::LineEnded(venue, line) => self.core.line_ended(venue, line),
             FeedEvent::Behind(venue, line, true) => {
-                self.core.fall_behind(line);
+                self.core.fall_behind(venue, line);
                 self.touch_open(venue, now);
             }
             FeedEvent::Behind(venue, line, false) => {
-                self.core.caught_up(line);
+                self.core.caught_up(venue, line);
                 for instrument in (0..self.core.directory.instruments().len() as u32).map(InstrumentId) {
                     self.dirty.add(instrument, venue, now);
                 }
@@ -453,7 +458,7 @@ pub struct Core {
     /// By instrument: whether each venue's is its own whatever it costs, as leveraged tokens are; `None`: not looked at.
     funds: Vec<Option<bool>>,
     /// Connections whose quotes are no legs for now.
-    behind: Vec<LineId>,
+    behind: Vec<(VenueId, LineId)>,
     /// This thread is late for so long that no quote is a leg.
     is_late: bool,
     /// Nothing came for a while, and it is not known yet whether the line is silent.
@@ -558,6 +563,10 @@ impl Core {
             }
         };
         self.lives[pair.index()].take(quote, &mut self.lines);
+        if cell.state == CellState::Halted {
+            // Its quotes hold; nothing but the halt keeps them from being legs.
+            self.faults[pair.index()] = LegFault::Halted;
+        }
         let is_own = &mut self.is_own[quote.venue.index()];
         *is_own |= quote.origin == Origin::Own;
         let held = if news == News::MaybeOld { self.matrix.load(pair) } else { CellQuote::default() };
@@ -643,7 +652,12 @@ impl Core {
             let held = self.matrix.load(pair);
             let state = match self.state_in(instrument, venue) {
                 // The quote became void during the halt.
-                CellState::Live if self.last[pair.index()].is_blank() && held.origin.is_pushed() => CellState::Void,
+                CellState::Live
+                    if held.origin.is_pushed()
+                        && (self.last[pair.index()].is_blank() || self.faults[pair.index()] != LegFault::Halted) =>
+                {
+                    CellState::Void
+                }
                 state => state,
             };
             let is_other = match held.state {
@@ -655,7 +669,9 @@ impl Core {
                 continue;
             }
             let cell = CellQuote { state, ..held };
-            self.faults[pair.index()] = LegFault::Halted;
+            if state == CellState::Halted {
+                self.faults[pair.index()] = LegFault::Halted;
+            }
             self.matrix.store(pair, &cell);
             mark(pair);
             self.enter(instrument, venue, &cell);
@@ -690,6 +706,7 @@ impl Core {
         spreads.scan(instrument, cell, fee, |buy, sell, from, to| {
             let mut opportunity = opportunity(directory, instrument, (buy, from), (sell, to), now);
             let evidence = row.of((buy, from), (sell, to), opportunity.net_pct, true);
+            let evidence = RouteEvidence { is_open: episodes.has(instrument, buy, sell), ..evidence };
             opportunity.coexistence = coexistence(buy, sell);
             opportunity.basis_pct = evidence.basis_pct.filter(|basis| is_standing(*basis, threshold));
             match judge(&evidence, options) {
@@ -767,7 +784,7 @@ impl Core {
 
     #[cold]
     fn look_at_refused(&mut self, instrument: InstrumentId, now: MonoNs) {
-        let Self { directory, matrix, spreads, options, refusals, .. } = self;
+        let Self { directory, matrix, spreads, episodes, options, refusals, .. } = self;
         let (faults, last, behind, identity) = (&self.faults, &self.last, &self.behind, &self.identity);
         let (quarantine, basis, is_late) = (&self.quarantine, &self.basis, self.is_late);
         let row =
@@ -794,6 +811,7 @@ impl Core {
                 let is_above = spreads.is_above((from.ask.price, to.bid.price), (fee(*buy), fee(*sell)));
                 let opportunity = opportunity(directory, instrument, (*buy, from), (*sell, to), now);
                 let evidence = row.of((*buy, from), (*sell, to), opportunity.net_pct, is_above);
+                let evidence = RouteEvidence { is_open: episodes.has(instrument, *buy, *sell), ..evidence };
                 if let Err(grounds) = judge(&evidence, options) {
                     refusals.refuse(refused(&opportunity, grounds, now));
                 }
@@ -835,21 +853,21 @@ impl Core {
 
     /// From now on no quote that came by `line` is a leg.
     #[cold]
-    pub fn fall_behind(&mut self, line: LineId) {
-        if self.behind.contains(&line) {
+    pub fn fall_behind(&mut self, venue: VenueId, line: LineId) {
+        if self.behind.contains(&(venue, line)) {
             return;
         }
         if self.behind.len() == BEHIND_MAX {
             let Self { behind, last, .. } = self;
-            behind.retain(|line| last.iter().any(|last| last.line() == *line));
+            behind.retain(|(_, line)| last.iter().any(|last| last.line() == *line));
         }
-        self.behind.push(line);
+        self.behind.push((venue, line));
     }
 
     /// Quotes that came by `line` are legs again. The rows must be scanned after this.
     #[cold]
-    pub fn caught_up(&mut self, line: LineId) {
-        self.behind.retain(|other| *other != line);
+    pub fn caught_up(&mut self, venue: VenueId, line: LineId) {
+        self.behind.retain(|other| *other != (venue, line));
     }
 
     /// The last quote of one instrument no longer holds for this reason, if it came by a way that `origin` speaks for.
@@ -892,22 +910,14 @@ impl Core {
         }
     }
 
-    /// No quote of `venue` holds any more that came by a way which `origin` speaks for.
-    pub fn down(
-        &mut self,
-        venue: VenueId,
-        origin: Origin,
-        now: MonoNs,
-        mark: impl Fn(PairId),
-        events: &mut Vec<OpportunityEvent>,
-    ) {
+    /// All quotes of `venue` that [`Origin::voids`] assigns to `origin` are void. All rows must be scanned after this.
+    pub fn down(&mut self, venue: VenueId, origin: Origin, mark: impl Fn(PairId)) {
         self.is_own[venue.index()] &= origin != Origin::Own;
         if origin == Origin::Own {
             self.quarantine.lost(venue);
         }
         for instrument in (0..self.directory.instruments().len() as u32).map(InstrumentId) {
             self.void(instrument, venue, origin, BookVoid::Lost, &mark);
-            self.scan(instrument, now, events);
         }
     }
 

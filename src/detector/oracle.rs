@@ -247,7 +247,7 @@ fn compare(
                 oracle.look(instrument, now, &fees, &options);
             }
             Step::Down(venue) => {
-                core.down(VenueId(venue), Origin::Own, now, |_| (), &mut events);
+                down(&mut core, VenueId(venue), Origin::Own, now, &mut events);
                 for instrument in 0..INSTRUMENTS as u32 {
                     oracle.void(instrument, venue, AlertRefusal::VoidLeg);
                     oracle.look(instrument, now, &fees, &options);
@@ -394,14 +394,14 @@ fn a_quote_that_is_late_or_of_a_connection_that_is_behind_is_no_leg_and_starts_n
     for _ in 0..2 {
         assert_eq!(look(&mut core, Some(Quote { line, ..tight(1, 10_000, now) })), []);
     }
-    core.fall_behind(line);
+    core.fall_behind(VenueId(1), line);
     let rich = Quote { line, ..tight(1, 10_100, now) };
     assert_eq!(look(&mut core, Some(rich)), []);
-    core.caught_up(line);
+    core.caught_up(VenueId(1), line);
     assert_eq!(look(&mut core, None), [(Change::Opened, true)], "the phantoms before it started no debounce");
-    core.fall_behind(line);
+    core.fall_behind(VenueId(1), line);
     assert_eq!(look(&mut core, None), [(Change::Closed(CloseReason::LaggingOwn), false)]);
-    core.caught_up(line);
+    core.caught_up(VenueId(1), line);
     let late = Quote { delay: Delay::Lagging, ..rich };
     assert_eq!(look(&mut core, Some(late)), []);
     let counts = core.refusals.take_counts();
@@ -452,6 +452,14 @@ fn what_waits_in_the_rings_is_merged_before_anything_is_scanned() {
     second.push(FeedEvent::Quote(tight(1, 10_500, now()))).unwrap();
     detector.turn(Duration::ZERO);
     assert!(heard.pop().is_ok_and(|event| event.alert));
+}
+
+/// The quotes of `venue` are lost, and all rows are scanned.
+fn down(core: &mut Core, venue: VenueId, origin: Origin, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
+    core.down(venue, origin, |_| ());
+    for instrument in (0..core.directory.instruments().len() as u32).map(InstrumentId) {
+        core.scan(instrument, now, events);
+    }
 }
 
 fn tight(venue: u16, cents: u64, received: MonoNs) -> Quote {
@@ -601,11 +609,11 @@ fn only_pushed_quotes_make_an_alert_and_each_way_voids_its_own() {
     core.scan(InstrumentId(0), now, &mut events);
     assert_eq!(events.len(), 1, "{events:?}");
 
-    core.down(VenueId(1), Origin::Own, now, |_| (), &mut events);
+    down(&mut core, VenueId(1), Origin::Own, now, &mut events);
     assert_eq!(shown().state, CellState::Live, "our own connection does not speak for the leader's quotes");
     let older = core.merge(&quote(1, 10_200, SECOND, Origin::Own), |_| ());
     assert_eq!(older, Err(DropReason::Late), "never back to an older price");
-    core.down(VenueId(1), Origin::Shared, now, |_| (), &mut events);
+    down(&mut core, VenueId(1), Origin::Shared, now, &mut events);
     assert_eq!(shown().state, CellState::Void);
     assert_eq!(events.len(), 2, "{events:?}");
 }
@@ -624,7 +632,7 @@ fn after_our_own_connection_is_lost_nobody_takes_us_back_to_an_older_price() {
         ..Quote::default()
     };
     let mut merge = |quote: Quote| {
-        core.down(VenueId(0), Origin::Own, MonoNs(SECOND), |_| (), &mut Vec::new());
+        down(&mut core, VenueId(0), Origin::Own, MonoNs(SECOND), &mut Vec::new());
         core.merge(&quote, |_| ()).map(|()| matrix.load().load(PairId(0)).origin)
     };
     let late = Err(DropReason::Late);
@@ -760,7 +768,7 @@ fn an_opportunity_ends_with_the_prices_and_the_reason_of_its_end() {
     );
     let another = |s: &mut Story| s.after(|core, _, _| core.identity.forget(row, buy));
     assert_eq!(Story::end(another), (R::Quarantined, 10_000, 10_100), "above the threshold, and not known to be one");
-    let down = |s: &mut Story| s.after(|core, now, events| core.down(sell, Origin::Own, now, |_| (), events));
+    let down = |s: &mut Story| s.after(|core, now, events| down(core, sell, Origin::Own, now, events));
     assert_eq!(Story::end(down), (R::VenueLost, 10_000, 10_100));
     let old = |s: &mut Story| {
         s.now = s.now.plus(5 * SECOND);
@@ -960,6 +968,49 @@ fn the_operators_word_about_an_asset_decides_before_the_prices() {
 }
 
 #[test]
+fn a_quote_that_was_crossed_during_a_halt_does_not_come_back_with_its_end() {
+    let mut rig = Rig::new([0; VENUES], DetectorOptions::default());
+    for (venue, cents) in [(0, 10_000), (1, 10_010), (1, 10_010)] {
+        rig.quote(venue, cents);
+    }
+    let halt = |rig: &mut Rig, is_halted| {
+        rig.directory.set_halted(InstrumentId(0), VenueId(1), HaltedBy::List, is_halted);
+        rig.facts();
+    };
+    halt(&mut rig, true);
+    let crossed = Quote { bid: level(10_010, 2), ask: level(9_000, 2), ..tight(1, 10_000, rig.now.plus(MS)) };
+    assert_eq!(rig.core.merge(&crossed, |_| ()), Err(DropReason::Crossed));
+    assert_eq!(rig.state(1), CellState::Halted);
+    halt(&mut rig, false);
+    assert_eq!(rig.state(1), CellState::Void);
+    rig.quote(1, 10_010);
+    assert_eq!(rig.state(1), CellState::Live);
+    // A quote that came during the halt and holds is live at its end.
+    halt(&mut rig, true);
+    rig.quote(1, 10_020);
+    halt(&mut rig, false);
+    assert_eq!(rig.state(1), CellState::Live);
+}
+
+#[test]
+fn that_one_venue_is_behind_says_nothing_about_another_of_the_same_leader_number() {
+    let mut rig = Rig::new([0; VENUES], DetectorOptions::default());
+    let line = LineId::of_leader(7);
+    rig.core.fall_behind(VenueId(0), line);
+    rig.core.fall_behind(VenueId(1), line);
+    rig.core.caught_up(VenueId(0), line);
+    for (venue, cents) in [(0, 10_000), (1, 10_010), (1, 10_200)] {
+        rig.now = rig.now.plus(MS);
+        rig.core.merge(&Quote { line, ..tight(venue, cents, rig.now) }, |_| ()).unwrap();
+        rig.core.scan(InstrumentId(0), rig.now, &mut rig.events);
+    }
+    assert_eq!(rig.changes(), [], "the second one is still behind");
+    rig.core.caught_up(VenueId(1), line);
+    rig.core.scan(InstrumentId(0), rig.now, &mut rig.events);
+    assert_eq!(rig.changes(), [Change::Opened]);
+}
+
+#[test]
 fn a_quarantined_venue_is_no_leg_and_is_one_again_afterwards() {
     let mut rig = Rig::new([0; VENUES], DetectorOptions::default());
     for (venue, cents) in [(0, 10_000), (1, 10_010), (1, 10_200)] {
@@ -1043,7 +1094,7 @@ fn a_halt_of_the_stream_marks_the_price_until_the_venue_says_that_it_is_traded()
     assert_eq!(rig.changes(), [Change::Opened, Change::Closed(CloseReason::NotTrading)]);
     rig.facts();
     assert_eq!((rig.state(1), rig.changes()), (CellState::Halted, vec![]), "other facts lift nothing");
-    rig.core.down(venue, Origin::Own, rig.now, |_| (), &mut rig.events);
+    down(&mut rig.core, venue, Origin::Own, rig.now, &mut rig.events);
     rig.quote(1, 10_100);
     assert_eq!((rig.state(1), rig.changes()), (CellState::Halted, vec![]), "nor does a quote of another connection");
     rig.directory.set_halted(btc, venue, HaltedBy::Stream, false);
@@ -1060,7 +1111,7 @@ fn a_price_that_was_lost_in_a_halt_is_none_when_trading_resumes() {
     rig.directory.set_halted(btc, venue, HaltedBy::List, true);
     rig.facts();
     rig.quote(1, 10_100);
-    rig.core.down(venue, Origin::Own, rig.now, |_| (), &mut rig.events);
+    down(&mut rig.core, venue, Origin::Own, rig.now, &mut rig.events);
     assert_eq!(rig.state(1), CellState::Halted);
     rig.directory.set_halted(btc, venue, HaltedBy::List, false);
     rig.facts();

@@ -12,25 +12,20 @@ use crate::time::{MonoNs, SECOND};
 pub const LOOK_EVERY_NS: u64 = SECOND;
 /// Time in which points halve, in seconds.
 const HALF_LIFE_S: f64 = 60.0;
-/// Most points for one part in one second, so that a burst of one second does not cause a quarantine.
-const BURST_MAX: f64 = 10.0;
+/// Fewer points in one second than this do not delay a release: single faults happen on every feed.
+const FAULTY_MIN: f64 = 0.5;
 /// A quarantined venue is released at this score,
 const WELL_SCORE: u64 = 80;
 /// when no fault was counted for this time in nanoseconds.
 const WELL_NS: u64 = 30 * SECOND;
 
-/// Points for one fault.
+/// Points for one second in which everything has the fault: all instruments, connections, frames or quotes. One such second
+/// does not cause a quarantine, nor does an instrument of many that always has it.
 const fn weight(part: ScorePart) -> f64 {
     match part {
-        // A book or a channel has lost something and is void until its next snapshot.
-        ScorePart::Gaps => 1.0,
-        ScorePart::Undecodable => 1.0,
-        // A silent connection is closed. A single silent instrument counts by its share of all.
-        ScorePart::Silences => 10.0,
-        ScorePart::Lost => 10.0,
-        ScorePart::Crossed => 1.0,
-        // For a second in which all quotes lagged. Half a minute of them causes a quarantine.
-        ScorePart::Lagging => 2.0,
+        ScorePart::Gaps | ScorePart::Undecodable | ScorePart::Silences | ScorePart::Lost => 10.0,
+        // Such quotes are refused one by one. Half a minute of them causes a quarantine.
+        ScorePart::Crossed | ScorePart::Lagging => 2.0,
     }
 }
 
@@ -47,6 +42,7 @@ struct Counted {
     crossed: u64,
     lagged: u64,
     quotes: u64,
+    frames: u64,
 }
 
 impl Counted {
@@ -62,6 +58,7 @@ impl Counted {
             crossed: venue.dropped.value(DropReason::Crossed),
             lagged: venue.lagged.value(),
             quotes: venue.quotes.value(),
+            frames: venue.frames.value(),
         }
     }
 }
@@ -85,20 +82,21 @@ impl Scorecard {
         let pairs = venue.subscribed.value().max(1) as f64;
         let since = |now: u64, before: u64| now.saturating_sub(before) as f64;
         let quotes = since(counted.quotes, before.quotes).max(1.0);
+        let frames = since(counted.frames, before.frames).max(1.0);
         let faults = |part| match part {
-            ScorePart::Gaps => since(counted.gaps, before.gaps),
-            ScorePart::Undecodable => since(counted.undecodable, before.undecodable),
+            ScorePart::Gaps => since(counted.gaps, before.gaps) / pairs,
+            ScorePart::Undecodable => since(counted.undecodable, before.undecodable) / frames,
             ScorePart::Silences => {
                 since(counted.silences, before.silences) / lines + since(counted.silenced, before.silenced) / pairs
             }
             ScorePart::Lost => since(counted.lost, before.lost) / lines,
-            ScorePart::Crossed => since(counted.crossed, before.crossed),
-            ScorePart::Lagging => (since(counted.lagged, before.lagged) / quotes).min(1.0),
+            ScorePart::Crossed => since(counted.crossed, before.crossed) / quotes,
+            ScorePart::Lagging => since(counted.lagged, before.lagged) / quotes,
         };
         let decay = 0.5f64.powf(elapsed_ns as f64 / SECOND as f64 / HALF_LIFE_S);
         for (part, points) in ScorePart::ALL.iter().zip(&mut self.points) {
-            let added = (faults(*part) * weight(*part)).min(BURST_MAX);
-            if added > 0.0 {
+            let added = faults(*part).min(1.0) * weight(*part);
+            if added >= FAULTY_MIN {
                 self.faulty = now;
             }
             *points = *points * decay + added;
@@ -188,6 +186,7 @@ mod tests {
     impl Case {
         fn new() -> Self {
             let venues: Vec<VenueGauges> = (0..2).map(|_| VenueGauges::default()).collect();
+            venues[1].subscribed.set(10);
             let scores = (0..2).map(|_| ScoreGauges::default()).collect();
             Self { cards: Scorecards::new(2, 50), venues, scores, now: MonoNs(SECOND) }
         }
@@ -197,6 +196,7 @@ mod tests {
             for _ in 0..count {
                 self.now = self.now.plus(SECOND);
                 self.venues[1].quotes.add(100);
+                self.venues[1].frames.add(100);
                 fault(&self.venues[1]);
                 self.cards.look(&self.venues, &self.scores, self.now);
             }
@@ -231,6 +231,21 @@ mod tests {
         }
         assert!((60..180).contains(&waited), "{waited}: until the score is 80");
         assert!(case.scores[1].score() >= WELL_SCORE);
+    }
+
+    #[test]
+    fn one_bad_instrument_of_many_and_single_late_quotes_are_no_quarantine() {
+        let mut case = Case::new();
+        case.venues[1].subscribed.set(400);
+        let score = case.seconds(600, |venue| {
+            gap(venue);
+            venue.dropped.add(DropReason::Crossed, 10);
+        });
+        assert!(score > 65 && !case.is_quarantined(), "{score}");
+        case.seconds(60, |venue| venue.lagged.add(100));
+        assert!(case.is_quarantined());
+        case.seconds(200, |venue| venue.lagged.add(1));
+        assert!(!case.is_quarantined(), "a hundredth of the quotes is late, as on every feed");
     }
 
     #[test]

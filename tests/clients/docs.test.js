@@ -81,7 +81,7 @@ describe('documents', { concurrency: true }, () => {
     assert.equal(calls.at(-1).status, 200)
     const replies = await Promise.all(calls.map((call) => call.json()))
     await until('the news', () => extended.heard.some((m) => m.value.type === 'instruments'))
-    const pages = ['/api/market-data/prices?pairs=BTC/USDT', '/api/exchanges/prices?symbol=BTC/USDT', '/api/websocket/stats', '/api/opportunities', '/api/precision', '/api/survival', '/api/instruments']
+    const pages = ['/api/market-data/prices?pairs=BTC/USDT', '/api/exchanges/prices?symbol=BTC/USDT', '/api/websocket/stats', '/api/opportunities', '/api/precision', '/api/survival', '/api/refusals?symbol=BTC/USDT', '/api/instruments']
     const bodies = await Promise.all(pages.map(async (page) => (await server.json(page)).value))
     const said = [...plain.heard, ...extended.heard, ...follower.heard, ...watcher.heard, ...stream.blocks].flatMap(({ value }) => value ?? []).concat(bodies, livePages, replies)
     const answers = examples(read('docs/protocol.md')).filter((example) => !example.action)

@@ -240,7 +240,11 @@ export class Venue {
       if (!this.sockets.has(socket)) {
         this.sockets.add(socket)
         this.subscribed = true
-        for (const frame of this.snapshots.values()) socket.send(frame())
+        for (const [key, frame] of this.snapshots) {
+          socket.send(frame())
+          // As in `quote`: a further one.
+          if (key.startsWith('quote ')) socket.send(frame())
+        }
       }
     })
   }
@@ -251,8 +255,12 @@ export class Venue {
    */
   quote(symbol, bid, ask, { bidSize = '1.50', askSize = '2', time = 0 } = {}) {
     const level = { bid, ask, bidSize, askSize, time }
+    const isFirst = this.last?.[symbol] === undefined
     this.last = { ...this.last, [symbol]: level }
-    this.#publish(`quote ${symbol}`, () => this.frames.quote(this.frames.native(symbol), level))
+    const frame = () => this.frames.quote(this.frames.native(symbol), level)
+    this.#publish(`quote ${symbol}`, frame)
+    // The first quote of a connection is not a leg of an alert before a further one has come.
+    if (isFirst) this.#send(frame())
   }
 
   /** Sends a whole order book, levels as [price, size] texts, now and on every later connection that subscribes to books. */

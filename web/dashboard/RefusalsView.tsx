@@ -49,7 +49,7 @@ export function RefusalsView({ asked }: { asked: string }) {
     <div className="stack">
       <section className="box" aria-labelledby="refusals-title">
         <div className="bar">
-          <h2 id="refusals-title">Why not: refused since the start</h2>
+          <h2 id="refusals-title">Why not: refusals since the start</h2>
           <Choice end label="Symbol" value={symbol} options={[ALL, ...symbols]} onChange={choose} />
         </div>
         <NotCurrent problem={problem} />

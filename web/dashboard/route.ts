@@ -5,7 +5,7 @@ import { useSyncExternalStore } from 'react'
 export const VIEWS = [
   ['prices', 'Prices'],
   ['opportunities', 'Opportunities'],
-  ['refusals', 'Why not'],
+  ['refusals', 'Refusals'],
   ['instrument', 'Instrument'],
   ['latency', 'Latency'],
   ['venues', 'Venues'],

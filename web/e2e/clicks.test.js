@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import { Server, openPage, picture, until } from './rig.js'
 import { proxied } from './proxy.js'
 
-const TABS = ['Prices', 'Opportunities', 'Why not', 'Instrument', 'Latency', 'Venues', 'Settings']
+const TABS = ['Prices', 'Opportunities', 'Refusals', 'Instrument', 'Latency', 'Venues', 'Settings']
 const WIDTHS = { desktop: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } }
 
 let server

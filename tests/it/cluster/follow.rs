@@ -151,8 +151,8 @@ impl Node {
             FeedEvent::Quote(quote) => drop(self.core.merge(&quote, mark)),
             FeedEvent::Void(instrument, venue, origin, why) => self.core.void(instrument, venue, origin, why, mark),
             FeedEvent::Left(venue) => self.core.left(venue),
-            FeedEvent::Behind(_, line, true) => self.core.fall_behind(line),
-            FeedEvent::Behind(_, line, false) => self.core.caught_up(line),
+            FeedEvent::Behind(venue, line, true) => self.core.fall_behind(venue, line),
+            FeedEvent::Behind(venue, line, false) => self.core.caught_up(venue, line),
             FeedEvent::Down(..) | FeedEvent::LineEnded(..) | FeedEvent::Clock(..) => {
                 panic!("a follower ends no connection")
             }
