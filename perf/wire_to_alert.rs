@@ -40,6 +40,10 @@ fn main() {
     let (server, _) = Server::start(&addresses, "[detector]\ndebounce_ms = 0\n");
     let mut venues = rig::accept_venues(&listeners);
     let mut client = alert_client(server.address);
+    // A quote is a leg from the second one of its connection on.
+    for venue in &mut venues {
+        (0..2).for_each(|_| venue.quote(0, 6_370_400));
+    }
     let mut threads = Relay::start("relay-threads");
     let mut one = Relay::start("relay-one");
 
