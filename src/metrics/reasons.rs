@@ -160,8 +160,8 @@ reasons! {
         Identity => "identity",
         /// The net spread is above the ceiling of what is plausible.
         Implausible => "implausible",
-        /// The route usually stands at a net spread of more than half of the threshold, and it exceeds that by no more than the
-        /// threshold, see `detector::basis`.
+        /// The usual net spread of the route, its basis, is more than half of the threshold, and the present net spread is at
+        /// most the basis plus the threshold; see `detector::basis`.
         StandingBasis => "standing_basis",
         /// The threshold is on the net spread, and only the gross spread is above it.
         Fees => "fees",

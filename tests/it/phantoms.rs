@@ -20,8 +20,8 @@ use crate::one_thread::{OneThread, Setting};
 const STEP_MS: u64 = 10;
 /// Changed tops in a step.
 const UPDATES: usize = 1;
-/// A quote that is late by no more than this is not lagging, in nanoseconds: the limit of the feed, and two steps in which
-/// it is measured.
+/// The feed may treat a quote that is this late, in nanoseconds, as on time: its limit, and the two steps of the clock that the
+/// measurement takes.
 const LATE_MAX_NS: u64 = (250 + 2 * STEP_MS) * MS;
 /// Time after the start in which a connection learns what is usual, in milliseconds. No cross has to be found in it.
 const LEARNING_MS: u64 = 15_000;
