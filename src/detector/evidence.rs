@@ -3,10 +3,11 @@
 use crate::detector::basis::BasisMemory;
 use crate::detector::identity::Identity;
 use crate::detector::judge::{LegEvidence, RouteEvidence};
+use crate::detector::lives::LineClocks;
 use crate::detector::merge::LastSeen;
 use crate::detector::quarantine::Quarantine;
 use crate::market::opportunity::Percent;
-use crate::market::quote::LineId;
+use crate::market::quote::{Delay, LineId};
 use crate::market::refusal::LegFault;
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::matrix::{CellQuote, CellState};
@@ -25,6 +26,8 @@ pub struct RowEvidence<'a> {
     pub faults: &'a [LegFault],
     /// Connections that are behind.
     pub behind: &'a [(VenueId, LineId)],
+    /// What the timestamps of connections show.
+    pub lines: &'a LineClocks,
     /// All connections are behind, because the detector is.
     pub is_late: bool,
     /// Which venues are comparable.
@@ -71,7 +74,7 @@ impl RowEvidence<'_> {
             is_unsettled: !self.last[at].is_settled(),
             reconnected_ns: self.quarantine.since(venue, self.now),
             is_behind: self.is_late || self.behind.contains(&(venue, self.last[at].line())),
-            delay: held.delay,
+            delay: if self.lines.is_lagging(self.last[at].line()) { Delay::Lagging } else { held.delay },
             is_quarantined: self.quarantine.has_feed(venue),
         }
     }

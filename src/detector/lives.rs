@@ -44,13 +44,20 @@ impl LineClocks {
         if slot.line == line { slot } else { LineSlot::default() }
     }
 
-    /// Sets the clock of `line`, as measured at `now`.
-    pub fn set(&mut self, line: LineId, clock: LineClock, now: MonoNs) {
+    /// Whether `line` as a whole is late.
+    #[must_use]
+    pub fn is_lagging(&self, line: LineId) -> bool {
+        self.slot(line).clock.is_some_and(|clock| clock.is_lagging)
+    }
+
+    /// Sets the clock of `line`, as measured at `now`. Returns whether the line begins or ceases to lag.
+    pub fn set(&mut self, line: LineId, clock: LineClock, now: MonoNs) -> bool {
         let slot = self.slot_mut(line);
-        slot.clock = Some(clock);
+        let was_lagging = slot.clock.replace(clock).is_some_and(|clock| clock.is_lagging);
         if clock.witnessed.0 != 0 {
             slot.until = slot.until.max(slot.bounds(clock.witnessed, now).earliest);
         }
+        was_lagging != clock.is_lagging
     }
 
     /// Notes the timestamp of a quote; returns the bounds of the time at which its top changed.

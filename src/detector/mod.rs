@@ -233,12 +233,14 @@ impl Detector {
             }
             FeedEvent::Down(venue, origin) => {
                 self.core.down(venue, origin, mark);
-                for instrument in (0..self.core.directory.instruments().len() as u32).map(InstrumentId) {
-                    self.dirty.add(instrument, venue, now);
-                }
+                self.touch_all(venue, now);
             }
             FeedEvent::Left(venue) => self.core.left(venue),
-            FeedEvent::Clock(_, line, clock) => self.core.set_clock(line, clock, now),
+            FeedEvent::Clock(venue, line, clock) => {
+                if self.core.set_clock(line, clock, now) {
+                    self.touch_all(venue, now);
+                }
+            }
             FeedEvent::LineEnded(venue, line) => self.core.line_ended(venue, line),
             FeedEvent::Behind(venue, line, true) => {
                 self.core.fall_behind(venue, line);
@@ -246,10 +248,16 @@ impl Detector {
             }
             FeedEvent::Behind(venue, line, false) => {
                 self.core.caught_up(venue, line);
-                for instrument in (0..self.core.directory.instruments().len() as u32).map(InstrumentId) {
-                    self.dirty.add(instrument, venue, now);
-                }
+                self.touch_all(venue, now);
             }
+        }
+    }
+
+    /// All rows are to be scanned, because of `venue`.
+    #[cold]
+    fn touch_all(&mut self, venue: VenueId, now: MonoNs) {
+        for instrument in (0..self.core.directory.instruments().len() as u32).map(InstrumentId) {
+            self.dirty.add(instrument, venue, now);
         }
     }
 
@@ -302,10 +310,8 @@ impl Detector {
         self.edition = edition;
         let subscribers = &self.subscribers;
         let mark = |pair| subscribers.iter().for_each(|s| s.changes.mark(pair));
-        self.core.drop_unwanted(self.clock.now(), mark, &mut self.events);
-        if !self.events.is_empty() {
-            self.tell();
-        }
+        self.core.drop_unwanted(mark);
+        self.touch_all(VenueId(0), self.clock.now());
     }
 
     /// Quotes of what is not traded any more hold no longer, and fees are those of now.
@@ -317,10 +323,8 @@ impl Detector {
         self.facts = facts;
         let subscribers = &self.subscribers;
         let mark = |pair| subscribers.iter().for_each(|s| s.changes.mark(pair));
-        self.core.look_at_facts(self.clock.now(), mark, &mut self.events);
-        if !self.events.is_empty() {
-            self.tell();
-        }
+        self.core.look_at_facts(mark);
+        self.touch_all(VenueId(0), self.clock.now());
     }
 
     fn sweep(&mut self, now: MonoNs) {
@@ -376,9 +380,7 @@ impl Detector {
     fn survey(&mut self, now: MonoNs) {
         if self.scorecards.look(&self.board.venues, &self.board.scores, now) {
             self.core.quarantine(self.scorecards.quarantined());
-            for instrument in (0..self.core.directory.instruments().len() as u32).map(InstrumentId) {
-                self.dirty.add(instrument, VenueId(0), now);
-            }
+            self.touch_all(VenueId(0), now);
         }
         if now.since(self.waiting.1) >= SECOND {
             self.board.detector.ring_peak.set(self.waiting.0 as u64);
@@ -643,9 +645,9 @@ impl Core {
         })
     }
 
-    /// What is traded, or what it costs, has changed.
+    /// What is traded, or what it costs, has changed. All rows must be scanned after this.
     #[cold]
-    pub fn look_at_facts(&mut self, now: MonoNs, mark: impl Fn(PairId), events: &mut Vec<OpportunityEvent>) {
+    pub fn look_at_facts(&mut self, mark: impl Fn(PairId)) {
         self.spreads.set_lowest_fee(self.directory.lowest_fee_pct());
         for pair in (0..self.directory.pairs() as u32).map(PairId) {
             let (instrument, venue) = self.directory.split(pair);
@@ -675,7 +677,6 @@ impl Core {
             self.matrix.store(pair, &cell);
             mark(pair);
             self.enter(instrument, venue, &cell);
-            self.scan(instrument, now, events);
         }
     }
 
@@ -691,9 +692,20 @@ impl Core {
     fn scan_exactly(&mut self, instrument: InstrumentId, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
         let Self { directory, matrix, spreads, episodes, options, refusals, outcomes, is_unheard, .. } = self;
         let (faults, last, behind, identity) = (&self.faults, &self.last, &self.behind, &self.identity);
-        let (quarantine, basis, is_late) = (&self.quarantine, &self.basis, self.is_late);
-        let row =
-            RowEvidence { directory, last, faults, behind, is_late, identity, quarantine, basis, instrument, now };
+        let (quarantine, basis, lines, is_late) = (&self.quarantine, &self.basis, &self.lines, self.is_late);
+        let row = RowEvidence {
+            directory,
+            last,
+            faults,
+            behind,
+            lines,
+            is_late,
+            identity,
+            quarantine,
+            basis,
+            instrument,
+            now,
+        };
         let debounce_ns = if *is_unheard { u64::MAX } else { options.debounce_ns };
         let told = events.len();
         let threshold = Percent::of(options.threshold_pct);
@@ -753,10 +765,10 @@ impl Core {
         });
     }
 
-    /// What the timestamps of `line` show at `now`.
+    /// What the timestamps of `line` show at `now`. Returns whether all rows must be scanned after this.
     #[inline]
-    pub fn set_clock(&mut self, line: LineId, clock: LineClock, now: MonoNs) {
-        self.lines.set(line, clock, now);
+    pub fn set_clock(&mut self, line: LineId, clock: LineClock, now: MonoNs) -> bool {
+        self.lines.set(line, clock, now)
     }
 
     /// From now on no quote of these venues is a leg, one bit each. All rows must be scanned after this.
@@ -786,9 +798,20 @@ impl Core {
     fn look_at_refused(&mut self, instrument: InstrumentId, now: MonoNs) {
         let Self { directory, matrix, spreads, episodes, options, refusals, .. } = self;
         let (faults, last, behind, identity) = (&self.faults, &self.last, &self.behind, &self.identity);
-        let (quarantine, basis, is_late) = (&self.quarantine, &self.basis, self.is_late);
-        let row =
-            RowEvidence { directory, last, faults, behind, is_late, identity, quarantine, basis, instrument, now };
+        let (quarantine, basis, lines, is_late) = (&self.quarantine, &self.basis, &self.lines, self.is_late);
+        let row = RowEvidence {
+            directory,
+            last,
+            faults,
+            behind,
+            lines,
+            is_late,
+            identity,
+            quarantine,
+            basis,
+            instrument,
+            now,
+        };
         let mut cells = refusals.take_cells();
         cells.extend(directory.venues_on().filter_map(|(venue, _)| {
             let pair = directory.pair(instrument, venue);
@@ -891,9 +914,10 @@ impl Core {
         self.void_cell(pair, instrument, venue, why.into(), mark);
     }
 
-    /// The set has changed: what is not to be quoted any more holds no longer, however it came.
+    /// The set has changed: the quotes of what is not to be quoted any longer become void, however they came. All rows must
+    /// be scanned after this.
     #[cold]
-    pub fn drop_unwanted(&mut self, now: MonoNs, mark: impl Fn(PairId), events: &mut Vec<OpportunityEvent>) {
+    pub fn drop_unwanted(&mut self, mark: impl Fn(PairId)) {
         for pair in (0..self.directory.pairs() as u32).map(PairId) {
             let (instrument, venue) = self.directory.split(pair);
             let was_quoted = self.directory.native(instrument, venue).is_some();
@@ -905,7 +929,6 @@ impl Core {
             if self.matrix.load(pair).holds() {
                 self.last[pair.index()] = LastSeen::default();
                 self.void_cell(pair, instrument, venue, LegFault::Removed, &mark);
-                self.scan(instrument, now, events);
             }
         }
     }

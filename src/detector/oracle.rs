@@ -258,7 +258,8 @@ fn compare(
             }
             Step::Want(venue, instrument, false) => {
                 directory.drop_quote(InstrumentId(instrument), VenueId(venue));
-                core.drop_unwanted(now, |_| (), &mut events);
+                core.drop_unwanted(|_| ());
+                scan_all(&mut core, now, &mut events);
                 oracle.cells.remove(&(instrument, venue));
                 oracle.look(instrument, now, &fees, &options);
             }
@@ -454,12 +455,17 @@ fn what_waits_in_the_rings_is_merged_before_anything_is_scanned() {
     assert!(heard.pop().is_ok_and(|event| event.alert));
 }
 
-/// The quotes of `venue` are lost, and all rows are scanned.
-fn down(core: &mut Core, venue: VenueId, origin: Origin, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
-    core.down(venue, origin, |_| ());
+/// Scans all rows.
+fn scan_all(core: &mut Core, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
     for instrument in (0..core.directory.instruments().len() as u32).map(InstrumentId) {
         core.scan(instrument, now, events);
     }
+}
+
+/// The quotes of `venue` are lost, and all rows are scanned.
+fn down(core: &mut Core, venue: VenueId, origin: Origin, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
+    core.down(venue, origin, |_| ());
+    scan_all(core, now, events);
 }
 
 fn tight(venue: u16, cents: u64, received: MonoNs) -> Quote {
@@ -677,7 +683,8 @@ fn what_was_dropped_while_it_was_not_wanted_leaves_no_old_price_when_it_is_wante
     assert!(core.merge(&tight(0, 9_000, MonoNs(SECOND + 1)), |_| ()).is_err());
     let native = directory.native(instrument, venue).unwrap().to_owned();
     directory.quote(instrument, venue, &native);
-    core.drop_unwanted(MonoNs(SECOND + 2), |_| (), &mut events);
+    core.drop_unwanted(|_| ());
+    scan_all(&mut core, MonoNs(SECOND + 2), &mut events);
     assert_eq!(matrix.load().load(directory.pair(instrument, venue)).state, CellState::Void);
 }
 
@@ -777,7 +784,10 @@ fn an_opportunity_ends_with_the_prices_and_the_reason_of_its_end() {
     assert_eq!(Story::end(old), (R::LegStale, 10_000, 10_100));
     let removed = |s: &mut Story| {
         s.directory.drop_quote(row, buy);
-        s.after(|core, now, events| core.drop_unwanted(now, |_| (), events))
+        s.after(|core, now, events| {
+            core.drop_unwanted(|_| ());
+            scan_all(core, now, events);
+        })
     };
     assert_eq!(Story::end(removed), (R::Removed, 10_000, 10_100));
 }
@@ -921,7 +931,8 @@ impl Rig {
     }
 
     fn facts(&mut self) {
-        self.core.look_at_facts(self.now, |_| (), &mut self.events);
+        self.core.look_at_facts(|_| ());
+        scan_all(&mut self.core, self.now, &mut self.events);
     }
 
     fn state(&self, venue: u16) -> CellState {
@@ -1053,7 +1064,8 @@ fn what_comes_back_under_a_symbol_must_agree_anew() {
     let mut rig = Rig::new([0; VENUES], DetectorOptions::default());
     (0..2).for_each(|venue| rig.quote(venue, 10_000));
     rig.directory.drop_quote(InstrumentId(0), VenueId(1));
-    rig.core.drop_unwanted(rig.now, |_| (), &mut rig.events);
+    rig.core.drop_unwanted(|_| ());
+    scan_all(&mut rig.core, rig.now, &mut rig.events);
     assert!(rig.directory.quote(InstrumentId(0), VenueId(1), ""));
     rig.quote(1, 10_500);
     assert_eq!(rig.changes(), []);
@@ -1165,15 +1177,19 @@ impl Stamped {
     }
 
     fn clock(&mut self, venue: u16, witnessed: UnixNs) {
-        let clock = LineClock {
+        self.core.set_clock(Self::line(venue), Self::line_clock(witnessed), self.now);
+    }
+
+    fn line_clock(witnessed: UnixNs) -> LineClock {
+        LineClock {
             offset_ns: 5 * SECOND as i64,
             error_ns: Some(10 * MS),
             witnessed,
             unit_ns: MS,
             order: StampOrder::Connection,
             slack_ns: 0,
-        };
-        self.core.set_clock(Self::line(venue), clock, self.now);
+            is_lagging: false,
+        }
     }
 
     /// A quote that was stamped at `at_ms` and arrives 20 ms later, at `cents` and a cent more.
@@ -1263,6 +1279,27 @@ fn a_leg_without_a_stamp_is_proven_by_a_witness_on_its_connection_alone() {
     case.witness(0, 3030);
     case.witness(1, 3030);
     assert_eq!(case.said().last(), Some(&(Change::Updated, Proof::Proven, 20)), "from its arrival on");
+}
+
+#[test]
+fn while_a_connection_lags_a_quote_that_was_on_time_is_no_leg_either() {
+    let mut case = Stamped::new();
+    case.quote(0, 10_000, 0);
+    case.quote(1, 10_000, 0);
+    let lag = |case: &mut Stamped, is_lagging| {
+        let clock = LineClock { is_lagging, ..Stamped::line_clock(UnixNs(0)) };
+        case.core.set_clock(Stamped::line(0), clock, case.now)
+    };
+    assert!(lag(&mut case, true), "other instruments of its connection are late");
+    assert!(!lag(&mut case, true));
+    case.quote(1, 10_100, 1000);
+    assert_eq!(case.said(), [], "the other venue has moved, and its own move is still on its way");
+    assert!(lag(&mut case, false));
+    case.core.scan(InstrumentId(0), case.now, &mut case.events);
+    assert_eq!(case.said()[0].0, Change::Opened);
+    assert!(lag(&mut case, true));
+    case.core.scan(InstrumentId(0), case.now, &mut case.events);
+    assert_eq!(case.said()[0].0, Change::Closed(CloseReason::LaggingVenue));
 }
 
 #[test]

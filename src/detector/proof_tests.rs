@@ -118,6 +118,7 @@ impl PlayedClock {
             unit_ns: MS,
             order,
             slack_ns: 0,
+            is_lagging: false,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Reports to the detector what the timestamps of a connection show: at intervals, when the clocks turn out to differ
-//! by less, and after messages with timestamps that are not quotes. One per connection, on its feed's thread; the check
+//! by less, when the connection begins or ceases to lag, and after messages with timestamps that are not quotes. One per connection, on its feed's thread; the check
 //! is on the path of every quote.
 
 use crate::feed::lag;
@@ -24,13 +24,23 @@ pub struct ClockReports {
     /// The next report, and the usual difference of the last one.
     due: MonoNs,
     usual: i64,
+    /// Whether the connection was lagging at the last report.
+    is_lagging: bool,
 }
 
 impl ClockReports {
     /// For a venue with these facts.
     #[must_use]
     pub const fn new(facts: StampFacts) -> Self {
-        Self { facts, trip_ns: None, witnessed: UnixNs(0), has_witness: false, due: MonoNs(0), usual: i64::MAX }
+        Self {
+            facts,
+            trip_ns: None,
+            witnessed: UnixNs(0),
+            has_witness: false,
+            due: MonoNs(0),
+            usual: i64::MAX,
+            is_lagging: false,
+        }
     }
 
     /// A new connection begins.
@@ -59,11 +69,15 @@ impl ClockReports {
         self.witnessed = self.witnessed.max(stamp);
     }
 
-    /// Whether a report is due before the quote that was read at `received`, if `usual` is the usual difference now.
+    /// Whether a report is due before the quote that was read at `received`.
     #[inline]
     #[must_use]
-    pub fn is_due(&self, usual: Option<i64>, received: MonoNs) -> bool {
-        usual.is_some_and(|usual| received >= self.due || usual < self.usual.saturating_sub(FASTER_NS))
+    pub fn is_due(&self, timing: &Timing, received: MonoNs) -> bool {
+        timing.usual().is_some_and(|usual| {
+            received >= self.due
+                || usual < self.usual.saturating_sub(FASTER_NS)
+                || timing.is_lagging() != self.is_lagging
+        })
     }
 
     /// Whether messages with timestamps have been read that were not reported.
@@ -79,6 +93,7 @@ impl ClockReports {
         let (offset_ns, error_ns) = timing.clock(self.trip_ns, now)?;
         (self.due, self.has_witness) = (now.plus(EVERY_NS), false);
         self.usual = timing.usual().unwrap_or(i64::MAX);
+        self.is_lagging = timing.is_lagging();
         let StampFacts { unit_ns, order, slack_ms, cadence_ms } = self.facts;
         // The clocks may drift until the next report.
         let more_ns = unit_ns + lag::drift_ns(EVERY_NS);
@@ -89,6 +104,7 @@ impl ClockReports {
             unit_ns,
             order,
             slack_ns: slack_ms.saturating_add(cadence_ms).saturating_mul(MS),
+            is_lagging: self.is_lagging,
         })
     }
 }

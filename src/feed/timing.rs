@@ -99,6 +99,13 @@ impl Timing {
         self.backlog.is_behind()
     }
 
+    /// Whether the connection as a whole is late by the timestamps that its quotes are judged by.
+    #[inline]
+    #[must_use]
+    pub fn is_lagging(&self) -> bool {
+        if self.lag.usual().is_some() { self.lag.is_lagging() } else { self.lag_of_days.is_lagging() }
+    }
+
     /// When the backlog's [`Backlog::elapsed`] is to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<MonoNs> {

@@ -177,7 +177,7 @@ impl Tops {
     /// Reports to the detector what timestamps show, if that is due before the quote that was read at `received`.
     #[inline]
     pub fn report_clock(&mut self, received: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
-        if self.clock.is_due(self.timing.usual(), received) {
+        if self.clock.is_due(&self.timing, received) {
             self.send_clock(received, events);
         }
     }
@@ -186,7 +186,7 @@ impl Tops {
     #[inline]
     pub fn end_read(&mut self, received: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
         self.timing.end_read();
-        if self.clock.has_witness() {
+        if self.clock.has_witness() || self.clock.is_due(&self.timing, received) {
             self.send_clock(received, events);
         }
     }

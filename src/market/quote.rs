@@ -115,6 +115,8 @@ pub struct LineClock {
     pub order: StampOrder,
     /// except those of this time before it, in nanoseconds.
     pub slack_ns: u64,
+    /// Whether the connection as a whole is late, so that no quote of it can be a leg, not even one that was on time.
+    pub is_lagging: bool,
 }
 
 /// Whether a quote arrived too late to be a leg of an opportunity.

@@ -330,7 +330,7 @@ fn a_follower_makes_no_alert_of_a_leg_that_its_leader_would_refuse() {
     for (is_halted, state) in [(true, CellState::Halted), (false, CellState::Live)] {
         leader.directory.set_halted(InstrumentId(0), OKX, HaltedBy::List, is_halted);
         let changes = Arc::clone(&leader.changes);
-        leader.core.look_at_facts(Clock::System.now(), |pair| changes.mark(pair), &mut Vec::new());
+        leader.core.look_at_facts(|pair| changes.mark(pair));
         changed(&mut leader, &mut follower, "what the leader's list says", Delay::None, !is_halted);
         until(&mut [&mut leader, &mut follower], "its state", |nodes| nodes[1].cell(0, OKX).state == state);
     }
