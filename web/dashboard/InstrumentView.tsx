@@ -9,6 +9,7 @@ import { decimalsOf, duration, fixed, short, tamed } from '../src/react/componen
 import type { Status } from '../src/core/reports.js'
 import { choose } from './route.js'
 import type { Watched } from './watched.js'
+import { Columns } from './Columns.js'
 
 export function InstrumentView({ watched, asked }: { watched: Watched; asked: string }) {
   const symbol = watched.all.symbols.includes(asked) ? asked : watched.symbols[0]
@@ -70,15 +71,7 @@ export function InstrumentView({ watched, asked }: { watched: Watched; asked: st
           </div>
           <Scroller label={`${tamed(symbol)} by exchange`}>
             <table className="sw-plain">
-              <thead>
-                <tr>
-                  {['Exchange', 'State', 'Bid', 'Bid size', 'Ask', 'Ask size', 'Own spread', 'Age', 'Changes'].map((name) => (
-                    <th key={name} scope="col">
-                      {name}
-                    </th>
-                  ))}
-                </tr>
-              </thead>
+              <Columns names={['Exchange', 'State', 'Bid', 'Bid size', 'Ask', 'Ask size', 'Own spread', 'Age', 'Changes']} />
               <tbody>
                 {exchanges.map((exchange) => (
                   <Row key={`${symbol} ${exchange}`} symbol={symbol} exchange={exchange} />
@@ -141,15 +134,7 @@ function Levels({ symbol, exchange }: { symbol: string; exchange: string }) {
   return (
     <Scroller label={`Order book of ${tamed(symbol)} on ${tamed(exchange)}`}>
       <table className="sw-plain">
-        <thead>
-          <tr>
-            {['Bid size', 'Bid', 'Ask', 'Ask size'].map((name) => (
-              <th key={name} scope="col">
-                {name}
-              </th>
-            ))}
-          </tr>
-        </thead>
+        <Columns names={['Bid size', 'Bid', 'Ask', 'Ask size']} />
         <tbody>
           {Array.from({ length: Math.max(bids.length, asks.length) }, (_, at) => (
             <tr key={at}>

@@ -10,6 +10,7 @@ import { TimeChart } from '../src/react/components/TimeChart.js'
 import { useRate } from '../src/react/components/useRate.js'
 import { bytes, latency as time, short } from '../src/react/components/text.js'
 import { Choice } from './InstrumentView.js'
+import { Columns } from './Columns.js'
 
 const ALL = 'all exchanges'
 
@@ -65,15 +66,7 @@ function Turns({ stages }: { stages: readonly StageTurns[] }) {
       <p className="sw-quiet">A stopped process or a busy core shows as an overrun: time slept beyond what was meant.</p>
       <Scroller label="Turns by stage">
         <table className="sw-plain">
-          <thead>
-            <tr>
-              {['Stage', 'Turns', 'Turn p50', 'Turn p99', 'Longest turn', 'Overrun p99', 'Longest overrun', 'Above 100 ms'].map((name) => (
-                <th key={name} scope="col">
-                  {name}
-                </th>
-              ))}
-            </tr>
-          </thead>
+          <Columns names={['Stage', 'Turns', 'Turn p50', 'Turn p99', 'Longest turn', 'Overrun p99', 'Longest overrun', 'Above 100 ms']} />
           <tbody>
             {stages.map(({ stage, turn, overrun, stalls }) => (
               <tr key={stage}>
@@ -160,15 +153,7 @@ function Losses({ status }: { status: Status }) {
       </dl>
       <Scroller label="Losses by exchange">
         <table className="sw-plain">
-          <thead>
-            <tr>
-              {['Exchange', 'Frames', 'Quotes', 'Ring conflated', 'Dropped', 'Undecodable'].map((name) => (
-                <th key={name} scope="col">
-                  {name}
-                </th>
-              ))}
-            </tr>
-          </thead>
+          <Columns names={['Exchange', 'Frames', 'Quotes', 'Ring conflated', 'Dropped', 'Undecodable']} />
           <tbody>
             {status.venues.map((venue) => (
               <tr key={venue.exchange}>

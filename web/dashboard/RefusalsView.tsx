@@ -7,6 +7,7 @@ import { Name, NotCurrent, Route, Scroller } from '../src/react/components/parts
 import { Tile } from '../src/react/components/StatsPanel.js'
 import { fixed, short, tamed } from '../src/react/components/text.js'
 import { Choice } from './InstrumentView.js'
+import { Columns } from './Columns.js'
 
 const ALL = 'all symbols'
 
@@ -89,15 +90,7 @@ function Candidates({ id, title, all, empty }: { id: string; title: string; all:
       ) : (
         <Scroller label={title}>
           <table className="sw-plain">
-            <thead>
-              <tr>
-                {['Symbol', 'Route', 'Spread', 'Net', 'Why', 'Leg', 'Figure', 'At'].map((name) => (
-                  <th key={name} scope="col">
-                    {name}
-                  </th>
-                ))}
-              </tr>
-            </thead>
+            <Columns names={['Symbol', 'Route', 'Spread', 'Net', 'Why', 'Leg', 'Figure', 'At']} />
             <tbody>
               {all.slice(0, ROWS_MAX).map((one) => (
                 <tr key={`${one.symbol} ${one.buyExchange} ${one.sellExchange} ${one.reason} ${one.since}`}>

@@ -8,6 +8,7 @@ import type { Tone } from '../src/react/components/parts.js'
 import { Tile } from '../src/react/components/StatsPanel.js'
 import { useRate } from '../src/react/components/useRate.js'
 import { bytes, duration, fixed, short, tamed } from '../src/react/components/text.js'
+import { Columns } from './Columns.js'
 
 export function VenuesView() {
   const { value, problem } = useReport<Status>('/api/status', { everyMs: 1000 })
@@ -27,15 +28,7 @@ export function VenuesView() {
         </div>
         <Scroller label="Exchanges">
           <table className={isCurrent ? 'sw-plain venues' : 'sw-plain venues sw-old'}>
-            <thead>
-              <tr>
-                {[...COLUMNS, ...(value.cluster === null ? [] : ['Role']), 'Last error'].map((name) => (
-                  <th key={name} scope="col">
-                    {name}
-                  </th>
-                ))}
-              </tr>
-            </thead>
+            <Columns names={[...COLUMNS, ...(value.cluster === null ? [] : ['Role']), 'Last error']} />
             <tbody>
               {value.venues.map((venue) => (
                 <VenueRow key={venue.exchange} venue={venue} inCluster={value.cluster !== null} isCurrent={isCurrent} />
