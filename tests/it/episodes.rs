@@ -5,22 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use spreadwire::detector::{Detector, DetectorParts, Subscriber, scan};
+use spreadwire::detector::{Detector, DetectorParts, scan};
+use spreadwire::gateway::Gateway;
 use spreadwire::gateway::transport::LocalClient;
-use spreadwire::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
 use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::{FeedEvent, Origin};
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, Quote, VenueId};
 use spreadwire::matrix::QuoteMatrix;
-use spreadwire::matrix::books::BookTable;
-use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
 use spreadwire::metrics::Board;
 use spreadwire::stage::Stage;
 use spreadwire::time::{HandClock, MS, MonoNs, SECOND, UnixNs};
 
 use crate::client_frames::{masked, texts_of};
+use crate::one_thread::Tables;
 
 const BTC: InstrumentId = InstrumentId(0);
 const BINANCE: VenueId = VenueId(0);
@@ -49,35 +48,20 @@ impl Desk {
         let venues = ["binance", "okx", "kraken"].map(venue).into();
         let directory = Arc::new(Directory::new(vec!["BTC/USDT".into()], venues));
         let board = Arc::new(Board::new(clock.now(), 3, 1));
-        let changes = Arc::new(Changes::new(directory.pairs()));
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
-        let (to_gateway, opportunities) = rtrb::RingBuffer::new(256);
-        let (gateway, alarm) = Gateway::new(GatewayParts {
-            directory: Arc::clone(&directory),
-            matrix,
-            days: Arc::new(DayTable::new(directory.pairs())),
-            books: Arc::new(BookTable::new(directory.pairs(), 0)),
-            changes: Arc::clone(&changes),
-            opportunities,
-            board: Arc::clone(&board),
-            index: 0,
-            admin: None,
-            clocks: Clocks::both(&clock),
-            options: GatewayOptions::default(),
-            listener: None,
-        })
-        .unwrap();
+        let days = Arc::new(DayTable::new(directory.pairs()));
+        let tables = Tables { directory, matrix, days, board, clock };
+        let (mut gateway, subscriber) = tables.gateway();
         let (ring, consumer) = rtrb::RingBuffer::new(64);
         let (detector, _) = Detector::new(DetectorParts {
-            directory,
+            directory: tables.directory,
             matrix: writer,
             rings: vec![consumer],
-            subscribers: vec![Subscriber { changes, opportunities: Some(to_gateway), alarm }],
-            board,
-            clock,
+            subscribers: vec![subscriber],
+            board: tables.board,
+            clock: tables.clock,
             options: scan::DetectorOptions { debounce_ns: SECOND, ..scan::DetectorOptions::default() },
         });
-        let mut gateway = gateway;
         let follower = gateway.connect(1 << 20);
         let mut desk = Self { hand, ring, detector, gateway, follower, input: Vec::new() };
         desk.follower.send(

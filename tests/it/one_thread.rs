@@ -11,11 +11,13 @@ use spreadwire::detector::{Detector, DetectorParts, Subscriber};
 use spreadwire::feed;
 use spreadwire::feed::end::End;
 use spreadwire::feed::session::{Session, SessionParts, entries};
+use spreadwire::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
 use spreadwire::handover::Handover;
 use spreadwire::market::directory::{HaltedBy, VenueEntry};
 use spreadwire::market::opportunity::OpportunityEvent;
 use spreadwire::market::quote::Origin;
 use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
+use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
 use spreadwire::matrix::{CellQuote, QuoteMatrix, SharedMatrix};
@@ -54,6 +56,30 @@ pub(crate) struct Tables {
     pub days: Arc<DayTable>,
     pub board: Arc<Board>,
     pub clock: Clock,
+}
+
+impl Tables {
+    /// A gateway without a listener, and what the detector sends it.
+    pub fn gateway(&self) -> (Gateway, Subscriber) {
+        let changes = Arc::new(Changes::new(self.directory.pairs()));
+        let (to_gateway, opportunities) = rtrb::RingBuffer::new(256);
+        let parts = GatewayParts {
+            directory: Arc::clone(&self.directory),
+            matrix: Arc::clone(&self.matrix),
+            days: Arc::clone(&self.days),
+            books: Arc::new(BookTable::new(self.directory.pairs(), 0)),
+            changes: Arc::clone(&changes),
+            opportunities,
+            board: Arc::clone(&self.board),
+            index: 0,
+            admin: None,
+            clocks: Clocks::both(&self.clock),
+            options: GatewayOptions::default(),
+            listener: None,
+        };
+        let (gateway, alarm) = Gateway::new(parts).unwrap();
+        (gateway, Subscriber { changes, opportunities: Some(to_gateway), alarm })
+    }
 }
 
 /// One venue's connection: both ends, and the network between them.

@@ -5,19 +5,15 @@
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use spreadwire::detector::Subscriber;
 use spreadwire::detector::scan::DetectorOptions;
 use spreadwire::gateway::transport::LocalClient;
-use spreadwire::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
+use spreadwire::gateway::{Gateway, GatewayOptions};
 use spreadwire::market::opportunity::{Change, OpportunityEvent};
 use spreadwire::market::{InstrumentId, Level, VenueId};
 use spreadwire::matrix::CellState;
-use spreadwire::matrix::books::BookTable;
-use spreadwire::matrix::changes::Changes;
 use spreadwire::random::Random;
 use spreadwire::sim::prices::Liveliness;
 use spreadwire::stage::Stage;
@@ -106,25 +102,9 @@ impl Pipeline {
         };
         let mut gateway = None;
         let mut rig = OneThread::new(&setting, |tables| {
-            let changes = Arc::new(Changes::new(tables.directory.pairs()));
-            let (to_gateway, opportunities) = rtrb::RingBuffer::new(256);
-            let (made, alarm) = Gateway::new(GatewayParts {
-                directory: Arc::clone(&tables.directory),
-                matrix: Arc::clone(&tables.matrix),
-                days: Arc::clone(&tables.days),
-                books: Arc::new(BookTable::new(tables.directory.pairs(), 0)),
-                changes: Arc::clone(&changes),
-                opportunities,
-                board: Arc::clone(&tables.board),
-                index: 0,
-                admin: None,
-                clocks: Clocks::both(&tables.clock),
-                options: GatewayOptions::default(),
-                listener: None,
-            })
-            .unwrap();
+            let (made, subscriber) = tables.gateway();
             gateway = Some(made);
-            vec![Subscriber { changes, opportunities: Some(to_gateway), alarm }]
+            vec![subscriber]
         });
         let script = script(&mut rig.random);
         rig.follow(&script);

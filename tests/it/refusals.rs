@@ -7,18 +7,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 use spreadwire::detector::scan::{DetectorOptions, Spread};
-use spreadwire::detector::{Detector, DetectorParts, Subscriber};
+use spreadwire::detector::{Detector, DetectorParts};
 use spreadwire::feed;
 use spreadwire::feed::end::End;
 use spreadwire::feed::session::{Session, SessionParts, entries};
-use spreadwire::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
+use spreadwire::gateway::Gateway;
 use spreadwire::handover::Handover;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::Origin;
 use spreadwire::market::{Decimal, Directory, Level, VenueId};
 use spreadwire::matrix::QuoteMatrix;
-use spreadwire::matrix::books::BookTable;
-use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
 use spreadwire::metrics::Board;
 use spreadwire::sim::address_of;
@@ -28,6 +26,8 @@ use spreadwire::sim::scenario::Trouble;
 use spreadwire::stage::Stage;
 use spreadwire::time::{HandClock, MS, MonoNs, SECOND, UnixNs};
 use spreadwire::venues::{Venue, VenueQuote, venue};
+
+use crate::one_thread::Tables;
 
 /// Kraken reports halts in its stream.
 const VENUES: [&str; 3] = ["kraken", "bybit", "okx"];
@@ -81,30 +81,21 @@ impl Rig {
         let directory = Arc::new(Directory::new(vec!["BTC/USDT".to_owned()], listed.collect()));
         let board = Arc::new(Board::new(clock.now(), venues.len(), 1));
         let days = Arc::new(DayTable::new(directory.pairs()));
-        let changes = Arc::new(Changes::new(directory.pairs()));
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
-        let (to_gateway, opportunities) = rtrb::RingBuffer::new(256);
         let (producer, consumer) = rtrb::RingBuffer::new(1024);
-        let (gateway, alarm) = Gateway::new(GatewayParts {
+        let tables = Tables {
             directory: Arc::clone(&directory),
             matrix,
             days: Arc::clone(&days),
-            books: Arc::new(BookTable::new(directory.pairs(), 0)),
-            changes: Arc::clone(&changes),
-            opportunities,
             board: Arc::clone(&board),
-            index: 0,
-            admin: None,
-            clocks: Clocks::both(&clock),
-            options: GatewayOptions::default(),
-            listener: None,
-        })
-        .unwrap();
+            clock: clock.clone(),
+        };
+        let (gateway, subscriber) = tables.gateway();
         let (detector, detector_alarm) = Detector::new(DetectorParts {
             directory: Arc::clone(&directory),
             matrix: writer,
             rings: vec![consumer],
-            subscribers: vec![Subscriber { changes, opportunities: Some(to_gateway), alarm }],
+            subscribers: vec![subscriber],
             board: Arc::clone(&board),
             clock: clock.clone(),
             options,
