@@ -204,8 +204,12 @@ impl Tops {
         self.days.store(self.directory.pair(day.instrument, self.id), day);
     }
 
-    /// A message with this timestamp that is not a quote was read at `received`.
+    /// A message with this timestamp that is not a quote was read at `received`. A timestamp in the future shows nothing.
     pub fn witness(&mut self, stamp: UnixNs, received: MonoNs) {
+        if self.stamps.read(stamp, received).is_err() {
+            self.gauges.future_stamps.add(1);
+            return;
+        }
         self.timing.take_days(stamp, received);
         self.clock.witness(stamp);
     }
@@ -230,5 +234,42 @@ impl Tops {
         if let Some((offset_ns, one_way_ns)) = self.stamps.value(trip_ns) {
             self.gauges.clock.set(offset_ns, one_way_ns);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::Decimal;
+    use crate::market::directory::VenueEntry;
+    use crate::time::{MS, SECOND};
+    use crate::venues;
+
+    #[test]
+    fn a_witness_in_the_future_shows_nothing() {
+        let entry = VenueEntry { name: "binance".into(), taker_fee_pct: Decimal::ZERO, native: vec![None] };
+        let directory = Arc::new(Directory::new(vec!["BTC/USDT".into()], vec![entry]));
+        let board = Arc::new(Board::new(MonoNs(0), 1, 1));
+        let days = Arc::new(DayTable::new(directory.pairs()));
+        let stamps = venues::venue("binance").unwrap().facts().stamps;
+        let mut tops = Tops::new((VenueId(0), stamps), &board, &directory, days);
+        let (begin, unix) = (MonoNs(1000 * SECOND), UnixNs(1_700_000_000 * SECOND));
+        tops.begin(begin);
+        tops.set_wall(begin, unix, None);
+        let mut witnessed = UnixNs(0);
+        let mut see = |tops: &mut Tops, at_ms: u64, ahead_ns: u64| {
+            let now = begin.plus(at_ms * MS);
+            tops.witness(UnixNs(unix.0 + at_ms * MS - 20 * MS + ahead_ns), now);
+            tops.end_read(now, &mut |event| {
+                if let FeedEvent::Clock(_, _, clock) = event {
+                    witnessed = clock.witnessed;
+                }
+            });
+            witnessed.0.saturating_sub(unix.0) / MS
+        };
+        (0..20).for_each(|n| assert_eq!(see(&mut tops, 100 + n * 100, 0), 80 + n * 100));
+        assert_eq!(see(&mut tops, 2200, 10 * SECOND), 1980, "the one before");
+        assert_eq!(see(&mut tops, 2300, 0), 2280);
+        assert_eq!(board.venues[0].future_stamps.value(), 1);
     }
 }
