@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { Server, openPage, picture, until } from './rig.js'
+import { Server, openPage, openView, picture, until } from './rig.js'
 import { proxied } from './proxy.js'
 
 const TABS = ['Prices', 'Opportunities', 'Refusals', 'Instrument', 'Latency', 'Venues', 'Settings']
@@ -28,15 +28,13 @@ async function expectView(page, what) {
   assert.deepEqual(page.wrong, [], what)
 }
 
-const tab = (page, title) => page.locator('nav a').filter({ hasText: title })
-
 for (const [width, viewport] of Object.entries(WIDTHS)) {
   test(`${width}: opens every tab twice`, async () => {
     const page = await openPage(server.address, { viewport })
     await until('rows', async () => (await page.locator('.sw-grid tbody tr').count()) > 0)
     for (const round of ['first', 'second']) {
       for (const title of TABS) {
-        await tab(page, title).click()
+        await openView(page, title)
         await expectView(page, `${title}, ${round} time`)
         assert.equal(await page.locator('nav a[aria-current]').getAttribute('href'), `#/${title.toLowerCase()}`)
         assert.ok(await page.locator('nav a[aria-current]').isVisible())
@@ -124,13 +122,13 @@ describe('a gateway that fails in other ways', () => {
     )
     await until('the banner', async () => /answers 503/.test(await page.locator('header').innerText()))
     for (const title of TABS) {
-      await tab(page, title).click()
+      await openView(page, title)
       await until(`${title}`, () => page.evaluate(() => document.querySelector('main').innerText.trim().length > 10))
       assert.equal(await page.locator('.failed').count(), 0, title)
     }
     await until('prices to continue', async () => (await page.locator('header').innerText()).includes('Connected'))
     page.bodies = {}
-    await tab(page, 'Venues').click()
+    await openView(page, 'Venues')
     await until('the venues again', async () => /of \d+ connected/.test(await page.locator('main').innerText()))
     assert.deepEqual(
       page.wrong.filter((text) => !/503/.test(text)),
@@ -145,15 +143,15 @@ describe('a gateway that fails in other ways', () => {
       '/api/instruments': { json: LISTED },
       '/api/status': { json: { ...real, venues: [{ exchange: null, state: 7 }] } },
     })
-    await tab(page, 'Venues').click()
+    await openView(page, 'Venues')
     const failed = page.locator('main .failed')
     await failed.waitFor()
     assert.match(await failed.innerText(), /This view cannot be shown: .+The rest of the page still works/s)
     assert.ok((await page.locator('nav a').count()) === TABS.length && /spreadwire/.test(await page.locator('header').innerText()))
     await picture(page, 'failed-view')
-    await tab(page, 'Prices').click()
+    await openView(page, 'Prices')
     await until('prices', async () => /\d/.test(await page.locator('.sw-grid tbody').innerText()))
-    await tab(page, 'Venues').click()
+    await openView(page, 'Venues')
     await failed.waitFor()
     page.bodies = {}
     await until('the view again', async () => {
@@ -169,7 +167,7 @@ describe('a gateway that fails in other ways', () => {
     const header = page.locator('header.banner')
     const main = page.locator('main')
     await until('prices', async () => (await page.locator('.sw-cell .sw-best').count()) > 0)
-    await tab(page, 'Instrument').click()
+    await openView(page, 'Instrument')
     await page.locator('section[aria-labelledby="book-title"] tbody tr').first().waitFor()
     frozen.child.kill('SIGSTOP')
     try {
@@ -179,23 +177,23 @@ describe('a gateway that fails in other ways', () => {
       )
       await until('no book', async () => /No order book/.test(await main.innerText()))
       await until('no fresh row', async () => (await main.locator('.sw-pill.sw-good').count()) === 0)
-      await tab(page, 'Prices').click()
+      await openView(page, 'Prices')
       await until('no best price', async () => (await page.locator('.sw-grid .sw-best').count()) === 0)
-      await tab(page, 'Venues').click()
+      await openView(page, 'Venues')
       await until('venues', async () => /Not current/.test(await main.innerText()))
       assert.equal(await main.locator('.sw-good').count(), 0, 'nothing is green')
       assert.match(await main.innerText(), /was connected/)
       assert.doesNotMatch(await main.innerText(), /\d of \d+ connected/)
       await picture(page, 'frozen-venues')
-      await tab(page, 'Latency').click()
+      await openView(page, 'Latency')
       await until('latency', async () => /Not current/.test(await main.innerText()))
-      await tab(page, 'Opportunities').click()
+      await openView(page, 'Opportunities')
       await until('opportunities', async () => /not known/.test(await main.innerText()))
     } finally {
       frozen.child.kill('SIGCONT')
     }
     await until('all again', async () => /Connected/.test(await header.innerText()) && !/does not answer/.test(await header.innerText()))
-    await tab(page, 'Venues').click()
+    await openView(page, 'Venues')
     await until('venues', async () => /\d+ of \d+ connected/.test(await main.innerText()) && !/Not current/.test(await main.innerText()))
     assert.deepEqual(page.wrong, [])
     await page.context().close()
@@ -208,13 +206,12 @@ test('below a path of another host: everything is found there, and nothing is re
   const page = await openPage(`${proxy.address}/spreadwire`)
   await until('prices', async () => (await page.locator('.sw-cell .sw-best').count()) > 0)
   for (const title of TABS) {
-    await tab(page, title).click()
+    await openView(page, title)
     await expectView(page, title)
   }
   assert.match(page.sockets[0].url(), /\/spreadwire\/ws\/prices$/)
-  const links = await page.evaluate(
-    () => ((location.hash = '#/venues'), [...document.querySelectorAll('main a[href]')].map((one) => one.href)),
-  )
+  await openView(page, 'Venues')
+  const links = await page.evaluate(() => [...document.querySelectorAll('main a[href]')].map((one) => one.href))
   for (const link of links.filter((href) => !href.includes('#'))) assert.match(link, /\/spreadwire\//)
   assert.deepEqual(
     proxy.strayed.filter((path) => path !== '/favicon.ico'),

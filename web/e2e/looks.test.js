@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { after, before, test } from 'node:test'
-import { Server, openPage, picture, until } from './rig.js'
+import { Server, openPage, openView, picture, until } from './rig.js'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const VIEWS = ['prices', 'opportunities', 'refusals', 'instrument', 'latency', 'venues', 'settings']
@@ -27,7 +27,7 @@ for (const [look, options] of Object.entries(LOOKS)) {
     // Scripts of the test are not subject to the policy.
     await page.evaluate(AXE)
     for (const view of VIEWS) {
-      await page.evaluate((name) => (location.hash = `#/${name}`), view)
+      await openView(page, view)
       await until(view, () =>
         page.evaluate(
           () =>

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { Server, openPage, picture, serve, until } from './rig.js'
+import { Server, openPage, openView, picture, serve, until } from './rig.js'
 
 /** Starts one process per simulated exchange, so that one can be stopped. */
 async function simulated(...names) {
@@ -46,7 +46,7 @@ describe('a viewer', () => {
     assert.match(await page.locator('header').innerText(), /Simulated prices, not a market/)
     assert.ok((await page.locator('.sw-side.sw-best').count()) >= 10, 'best bids and asks are marked')
 
-    await page.locator('nav').getByText('Opportunities').click()
+    await openView(page, 'Opportunities')
     const openRows = page.getByRole('table', { name: 'Open opportunities' }).getByRole('row')
     await until('an opportunity', async () => (await openRows.count()) > 1)
     const first = await openRows.nth(1).innerText()
@@ -57,7 +57,7 @@ describe('a viewer', () => {
     await until('it closed', async () => (await closed.count()) > 0 && (await closed.innerText()).includes(symbol))
 
     for (const view of ['Instrument', 'Latency', 'Venues', 'Settings', 'Prices']) {
-      await page.locator('nav').getByText(view, { exact: true }).click()
+      await openView(page, view)
       await until(view, () => page.evaluate(() => document.querySelectorAll('main h2').length > 0))
     }
     assert.equal(page.sockets.length, 1, 'one socket, whatever is shown')
@@ -149,7 +149,7 @@ describe('a viewer', () => {
     await page.getByLabel('Theme').selectOption('dark')
     await page.getByLabel('Smallest spread').fill('50')
     await page.reload()
-    await page.locator('nav').getByText('Prices', { exact: true }).click()
+    await openView(page, 'Prices')
     await until('prices', async () => every(await column(page, 'okx'), isPriced))
     const table = await page.locator('.sw-grid').innerText()
     assert.ok(!table.includes('DOGE') && !table.includes('kraken') && table.includes('BTC/USDT'), table)
@@ -163,7 +163,7 @@ describe('a viewer', () => {
     await page.getByPlaceholder('Filter').fill('eth')
     await until('one row', async () => (await page.locator('.sw-grid tbody tr').count()) === 1)
     await page.locator('.sw-grid tbody button').click()
-    assert.match(page.url(), /#\/instrument\/ETH%2FUSDT$/)
+    await page.waitForURL(/#\/instrument\/ETH%2FUSDT$/)
     await page.locator('canvas').first().waitFor()
     await page.getByLabel('Exchange of the order book').selectOption('okx')
     const ladder = page.locator('section[aria-labelledby="book-title"] tbody tr')

@@ -6,7 +6,7 @@ import path from 'node:path'
 import { after, afterEach } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
-import { PATIENCE } from '../../tests/clients/rig.js'
+import { PATIENCE, until } from '../../tests/clients/rig.js'
 
 export * from '../../tests/clients/rig.js'
 
@@ -65,6 +65,13 @@ export async function openPage(address, { hash = '', viewport = { width: 1440, h
   page.on('websocket', (socket) => page.sockets.push(socket))
   if (address) await page.goto(`http://${address}/${hash}`)
   return page
+}
+
+/** Opens a view by its tab. The page changes its view only in the event of the new address, so this waits for it. */
+export async function openView(page, title) {
+  const link = page.locator('nav a').filter({ hasText: title })
+  await link.click()
+  await until(`the view ${title}`, async () => (await link.getAttribute('aria-current')) === 'page')
 }
 
 /** Saves a screenshot. */

@@ -7,7 +7,7 @@ import net from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { gzipSync, gunzipSync } from 'node:zlib'
-import { Server, get, openPage, picture, until } from './rig.js'
+import { Server, get, openPage, openView, picture, until } from './rig.js'
 
 const BUILT = fileURLToPath(new URL('../page/built/', import.meta.url))
 /** First load, gzipped, in bytes. */
@@ -268,7 +268,7 @@ test('hostile names and errors are shown as text in every view', async () => {
   })
   await page.goto(`http://${server.address}/`)
   for (const view of ['prices', 'opportunities', 'instrument', 'latency', 'venues', 'settings']) {
-    await page.evaluate((name) => (location.hash = `#/${name}`), view)
+    await openView(page, view)
     const text = () => page.locator('body').innerText()
     await until(`the name in ${view}`, async () => (await text()).includes('<img src=x'))
     const found = await page.evaluate(() => ({
