@@ -142,7 +142,7 @@ impl Handover {
         match event {
             FeedEvent::Quote(quote) => {
                 let Some(place) = self.place(quote.instrument, quote.venue) else { return };
-                self.board.venues[quote.venue.index()].ring_conflated.add(1);
+                self.board.venues[quote.venue.index()].quotes.ring_conflated.add(1);
                 self.left[place / self.instruments] = false;
                 let is_conflated = self.aside[place].quote.is_some();
                 self.aside[place].quote = Some(Quote { is_conflated, ..quote });
@@ -297,7 +297,7 @@ mod tests {
             handover.push(quote(VENUES[0], 0, sequence));
             handover.push(quote(VENUES[1], 2, sequence));
         }
-        assert_eq!(board.venues[1].ring_conflated.value() + board.venues[3].ring_conflated.value(), 199);
+        assert_eq!(board.venues[1].quotes.ring_conflated.value() + board.venues[3].quotes.ring_conflated.value(), 199);
         let mut seen = Vec::new();
         while handover.is_behind() {
             seen.extend(events.pop());

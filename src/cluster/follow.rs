@@ -429,8 +429,8 @@ impl Follow {
             self.tell_behind(venue, head.token, false);
         }
         let gauges = &self.parts.board.venues[venue.index()];
-        if gauges.state() != LinkState::Connected {
-            gauges.lag_ns.set(head.lag_ns);
+        if gauges.connection.state() != LinkState::Connected {
+            gauges.lag.lag_ns.set(head.lag_ns);
         }
         self.reader.quotes = quotes;
         for day in &self.reader.days {
@@ -449,13 +449,14 @@ impl Follow {
     /// What the stamps of a venue that another instance leads say of the time of day, as our own connection would.
     fn vote(&mut self, venue: VenueId, entry: &BatchEntry, received: MonoNs) {
         let gauges = &self.parts.board.venues[venue.index()];
-        if entry.exchange_time.0 == 0 || entry.delay != Delay::None || gauges.state() == LinkState::Connected {
+        if entry.exchange_time.0 == 0 || entry.delay != Delay::None || gauges.connection.state() == LinkState::Connected
+        {
             return;
         }
         let usual = &mut self.usual[venue.index()];
         usual.add(i128::from(received.0) - i128::from(entry.exchange_time.0), received);
         if let Some(ns) = usual.value().and_then(|ns| i64::try_from(ns).ok()) {
-            gauges.usual.set(ns);
+            gauges.lag.usual.set(ns);
         }
     }
 
@@ -570,7 +571,7 @@ impl Follow {
             CellState::Live if directory.is_halted(instrument, venue) => false,
             _ => return,
         };
-        if self.parts.board.venues[venue.index()].state() == LinkState::Connected {
+        if self.parts.board.venues[venue.index()].connection.state() == LinkState::Connected {
             return;
         }
         let is_change = match is_halted {

@@ -165,12 +165,12 @@ impl Lead {
     /// Whether our own connection to the venue is open and brings quotes.
     fn is_flowing(&mut self, at: usize, now: MonoNs) -> bool {
         let venue = &self.parts.board.venues[at];
-        let (view, quotes) = (&mut self.views[at], venue.quotes.value());
-        if venue.state() != LinkState::Connected {
+        let (view, quotes) = (&mut self.views[at], venue.quotes.decoded.value());
+        if venue.connection.state() != LinkState::Connected {
             view.quotes_before = quotes;
             return false;
         }
-        let since = MonoNs(venue.connected_since.value());
+        let since = MonoNs(venue.connection.since.value());
         quotes != view.quotes_before || now.since(since) >= QUIET_NS
     }
 
@@ -178,7 +178,7 @@ impl Lead {
     fn is_ready(&mut self, at: usize, flowing: bool, now: MonoNs) -> bool {
         let Self { parts, readiness, .. } = self;
         let (venue, directory) = (VenueId(at as u16), &parts.directory);
-        let connected = flowing.then(|| MonoNs(parts.board.venues[at].connected_since.value()));
+        let connected = flowing.then(|| MonoNs(parts.board.venues[at].connection.since.value()));
         let matrix = parts.matrix.load();
         let instruments = (0..directory.instruments().len() as u32).map(InstrumentId);
         let known = instruments.filter(|instrument| directory.is_quoted(*instrument, venue)).map(|instrument| {

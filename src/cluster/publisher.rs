@@ -472,13 +472,13 @@ impl PublisherParts {
             sent: now,
             trip_ns: self.pulse.trip_ns(),
             whole: None,
-            lag_ns: self.board.venues[venue.index()].lag_ns.value(),
+            lag_ns: self.board.venues[venue.index()].lag.lag_ns.value(),
             is_behind: self.is_behind(venue.index()),
         }
     }
 
     fn is_behind(&self, at: usize) -> bool {
-        self.board.venues[at].behind.value() > 0
+        self.board.venues[at].backlog.behind.value() > 0
     }
 }
 

@@ -219,7 +219,7 @@ impl Detector {
                 board.detector.quotes.add(1);
                 match self.core.merge(&quote, mark) {
                     Ok(()) => board.detector.merged.add(1),
-                    Err(reason) => board.venues[quote.venue.index()].dropped.add(reason, 1),
+                    Err(reason) => board.venues[quote.venue.index()].quotes.dropped.add(reason, 1),
                 }
                 self.recorder.record(Hop::Merge, quote.venue.index(), quote.decoded, now);
                 if now.since(quote.decoded) > WAITED_MAX_NS && quote.origin == Origin::Own {

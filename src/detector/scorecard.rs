@@ -47,18 +47,18 @@ struct Counted {
 
 impl Counted {
     fn read(venue: &VenueGauges) -> Self {
-        let decode = |reason| venue.decode_errors.value(reason);
+        let decode = |reason| venue.read.decode_errors.value(reason);
         let gaps = decode(DecodeReason::Gap) + decode(DecodeReason::Checksum) + decode(DecodeReason::Crossed);
         Self {
             gaps,
-            undecodable: venue.decode_errors.total() - gaps,
-            silences: venue.silences.value() + venue.mute.value(),
-            silenced: venue.silenced.value(),
-            lost: venue.disconnects.value(),
-            crossed: venue.dropped.value(DropReason::Crossed),
-            lagged: venue.lagged.value(),
-            quotes: venue.quotes.value(),
-            frames: venue.frames.value(),
+            undecodable: venue.read.decode_errors.total() - gaps,
+            silences: venue.silence.closed.value() + venue.silence.mute.value(),
+            silenced: venue.silence.silenced.value(),
+            lost: venue.connection.disconnects.value(),
+            crossed: venue.quotes.dropped.value(DropReason::Crossed),
+            lagged: venue.lag.lagged.value(),
+            quotes: venue.quotes.decoded.value(),
+            frames: venue.read.frames.value(),
         }
     }
 }
@@ -78,8 +78,8 @@ impl Scorecard {
     fn add(&mut self, venue: &VenueGauges, elapsed_ns: u64, now: MonoNs) {
         let (before, counted) = (self.counted, Counted::read(venue));
         self.counted = counted;
-        let lines = venue.connections_wanted.value().max(1) as f64;
-        let pairs = venue.subscribed.value().max(1) as f64;
+        let lines = venue.connection.wanted.value().max(1) as f64;
+        let pairs = venue.coverage.subscribed.value().max(1) as f64;
         let since = |now: u64, before: u64| now.saturating_sub(before) as f64;
         let quotes = since(counted.quotes, before.quotes).max(1.0);
         let frames = since(counted.frames, before.frames).max(1.0);
@@ -186,7 +186,7 @@ mod tests {
     impl Case {
         fn new() -> Self {
             let venues: Vec<VenueGauges> = (0..2).map(|_| VenueGauges::default()).collect();
-            venues[1].subscribed.set(10);
+            venues[1].coverage.subscribed.set(10);
             let scores = (0..2).map(|_| ScoreGauges::default()).collect();
             Self { cards: Scorecards::new(2, 50), venues, scores, now: MonoNs(SECOND) }
         }
@@ -195,8 +195,8 @@ mod tests {
         fn seconds(&mut self, count: u64, fault: impl Fn(&VenueGauges)) -> u64 {
             for _ in 0..count {
                 self.now = self.now.plus(SECOND);
-                self.venues[1].quotes.add(100);
-                self.venues[1].frames.add(100);
+                self.venues[1].quotes.decoded.add(100);
+                self.venues[1].read.frames.add(100);
                 fault(&self.venues[1]);
                 self.cards.look(&self.venues, &self.scores, self.now);
             }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn gap(venue: &VenueGauges) {
-        venue.decode_errors.add(DecodeReason::Gap, 1);
+        venue.read.decode_errors.add(DecodeReason::Gap, 1);
     }
 
     #[test]
@@ -236,15 +236,15 @@ mod tests {
     #[test]
     fn one_bad_instrument_of_many_and_single_late_quotes_are_no_quarantine() {
         let mut case = Case::new();
-        case.venues[1].subscribed.set(400);
+        case.venues[1].coverage.subscribed.set(400);
         let score = case.seconds(600, |venue| {
             gap(venue);
-            venue.dropped.add(DropReason::Crossed, 10);
+            venue.quotes.dropped.add(DropReason::Crossed, 10);
         });
         assert!(score > 65 && !case.is_quarantined(), "{score}");
-        case.seconds(60, |venue| venue.lagged.add(100));
+        case.seconds(60, |venue| venue.lag.lagged.add(100));
         assert!(case.is_quarantined());
-        case.seconds(200, |venue| venue.lagged.add(1));
+        case.seconds(200, |venue| venue.lag.lagged.add(1));
         assert!(!case.is_quarantined(), "a hundredth of the quotes is late, as on every feed");
     }
 
@@ -252,9 +252,9 @@ mod tests {
     fn one_bad_second_is_no_quarantine() {
         let mut case = Case::new();
         let score = case.seconds(1, |venue| {
-            venue.decode_errors.add(DecodeReason::Json, 1000);
-            venue.disconnects.add(1);
-            venue.lagged.add(100);
+            venue.read.decode_errors.add(DecodeReason::Json, 1000);
+            venue.connection.disconnects.add(1);
+            venue.lag.lagged.add(100);
         });
         assert_eq!(score, 78, "ten for the frames, ten for the connection, two for the lag");
         assert!(!case.is_quarantined());
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn half_a_minute_of_lag_is_a_quarantine_and_a_hiccup_is_not() {
         let mut case = Case::new();
-        let lag = |venue: &VenueGauges| venue.lagged.add(100);
+        let lag = |venue: &VenueGauges| venue.lag.lagged.add(100);
         case.seconds(4, lag);
         assert!(!case.is_quarantined());
         case.seconds(30, lag);
@@ -273,15 +273,15 @@ mod tests {
     #[test]
     fn a_connection_of_twenty_counts_by_its_share() {
         let mut case = Case::new();
-        case.venues[1].connections_wanted.set(20);
-        assert_eq!(case.seconds(1, |venue| venue.disconnects.add(2)), 99);
+        case.venues[1].connection.wanted.set(20);
+        assert_eq!(case.seconds(1, |venue| venue.connection.disconnects.add(2)), 99);
     }
 
     #[test]
     fn without_a_limit_nothing_is_quarantined() {
         let mut case = Case::new();
         case.cards = Scorecards::new(2, 0);
-        assert_eq!(case.seconds(300, |venue| venue.decode_errors.add(DecodeReason::Json, 100)), 0);
+        assert_eq!(case.seconds(300, |venue| venue.read.decode_errors.add(DecodeReason::Json, 100)), 0);
         assert!(!case.is_quarantined());
     }
 }

@@ -71,7 +71,7 @@ impl FeedBooks {
 
     /// A book changed, by a frame, or with `is_page` by a REST page, that was read at `received`.
     pub fn change(&mut self, note: BookNote, is_page: bool, received: MonoNs) {
-        self.gauges.quotes.add(1);
+        self.gauges.quotes.decoded.add(1);
         let reference = self.reference.at(received, self.gauges.board());
         // A page is no measurement of the line. If it is older than the stream, the book is as new as the last event.
         let excess_ns = if is_page {
@@ -80,7 +80,7 @@ impl FeedBooks {
             self.lag.take(note.exchange_time, received, reference)
         };
         let late_ns = lag::beyond_jitter_ns(excess_ns);
-        self.gauges.lagged.add(u64::from(late_ns > 0 && !is_page));
+        self.gauges.lag.lagged.add(u64::from(late_ns > 0 && !is_page));
         let changed = (note, MonoNs(received.0.saturating_sub(late_ns)));
         match self.changed.iter_mut().find(|(other, _)| other.instrument == note.instrument) {
             Some(other) => *other = changed,

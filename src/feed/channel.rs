@@ -166,12 +166,12 @@ impl Channel {
         if !is_on {
             (best, wanted) = (LinkState::Standby, 0);
         }
-        gauges.held_until.set(self.health.not_before().0);
-        gauges.next_attempt.set(next.map_or(0, |at| at.0.max(1)));
-        gauges.connections_open.set(open);
-        gauges.connections_wanted.set(wanted);
-        if gauges.state() != best {
-            gauges.set_state(best, now);
+        gauges.dial.held_until.set(self.health.not_before().0);
+        gauges.dial.next_attempt.set(next.map_or(0, |at| at.0.max(1)));
+        gauges.connection.open.set(open);
+        gauges.connection.wanted.set(wanted);
+        if gauges.connection.state() != best {
+            gauges.connection.set_state(best, now);
         }
     }
 }

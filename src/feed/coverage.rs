@@ -194,9 +194,9 @@ impl Coverage {
     pub fn first_price(&mut self, now: MonoNs) {
         self.has_flowed = true;
         self.price_by = None;
-        self.gauges.consecutive_errors.set(0);
+        self.gauges.dial.consecutive_errors.set(0);
         // It may show the lag that a leader reported for its own line.
-        self.gauges.lag_ns.set(0);
+        self.gauges.lag.lag_ns.set(0);
         self.connected(now);
     }
 
@@ -212,8 +212,8 @@ impl Coverage {
 
     /// An open socket is not yet a connection: the venue must have acknowledged something or sent a price.
     fn connected(&self, now: MonoNs) {
-        if self.gauges.state() != LinkState::Connected {
-            self.gauges.set_state(LinkState::Connected, now);
+        if self.gauges.connection.state() != LinkState::Connected {
+            self.gauges.connection.set_state(LinkState::Connected, now);
         }
     }
 
@@ -336,8 +336,8 @@ impl Coverage {
             return;
         }
         self.price_by = None;
-        self.gauges.mute.add(1);
-        self.gauges.set_last_error(&format!(
+        self.gauges.silence.mute.add(1);
+        self.gauges.connection.set_last_error(&format!(
             "no price {} s after subscribing; {} of {} instruments acknowledged",
             self.options.first_price_ms / 1000,
             self.acknowledged_count,
@@ -371,7 +371,7 @@ impl Coverage {
             Finding::Missing(_) => {}
         });
         if self.is_counted {
-            self.gauges.silenced.add(silenced);
+            self.gauges.silence.silenced.add(silenced);
         }
         self.show();
         again
@@ -392,19 +392,12 @@ impl Coverage {
             CoverageCounts::default()
         };
         let (gauges, now) = (&*self.gauges, self.counts);
-        gauges.subscribed.replace(before.subscribed, now.subscribed);
-        gauges.silent_pairs.replace(before.silent, now.silent);
-        gauges.missing_pairs.replace(before.missing, now.missing);
-        if let (true, Some(one)) = (now.missing > 0, self.silence.missing_one()) {
-            gauges.missing_one.set(u64::from(one.0));
-        }
-        gauges.checksum_pairs.replace(before.checksums, now.checksums);
-        if let (true, Some(one)) = (now.checksums > 0, self.checksums.flagged_one()) {
-            gauges.checksum_one.set(u64::from(one.0));
-        }
-        gauges.unreadable_pairs.replace(before.unreadable, now.unreadable);
-        if let (true, Some(one)) = (now.unreadable > 0, self.unreadable.flagged_one()) {
-            gauges.unreadable_one.set(u64::from(one.0));
-        }
+        let index = |one: Option<InstrumentId>| one.map(|one| u64::from(one.0));
+        gauges.silence.pairs.replace(before.silent, now.silent);
+        let coverage = &gauges.coverage;
+        coverage.subscribed.replace(before.subscribed, now.subscribed);
+        coverage.missing.replace(before.missing, now.missing, || index(self.silence.missing_one()));
+        coverage.checksum.replace(before.checksums, now.checksums, || index(self.checksums.flagged_one()));
+        coverage.unreadable.replace(before.unreadable, now.unreadable, || index(self.unreadable.flagged_one()));
     }
 }

@@ -13,15 +13,16 @@ const TRIED_NS: u64 = 40 * SECOND;
 /// so can two at different times. `books` are the same venues' connections for order books.
 pub fn is_cut_off(venues: &[VenueGauges], books: &[VenueGauges], now: MonoNs) -> bool {
     let is_tried = |venue: &&VenueGauges| {
-        venue.connections_wanted.value() > 0 && venue.next_attempt.value() <= now.plus(TRIED_NS).0
+        venue.connection.wanted.value() > 0 && venue.dial.next_attempt.value() <= now.plus(TRIED_NS).0
     };
-    let is_lost = |venue: &VenueGauges| venue.unanswered.value() > 0 && venue.state() != LinkState::Connected;
+    let is_lost =
+        |venue: &VenueGauges| venue.dial.unanswered.value() > 0 && venue.connection.state() != LinkState::Connected;
     let tried = venues.iter().filter(is_tried);
-    if !tried.clone().all(is_lost) || books.iter().any(|books| books.state() == LinkState::Connected) {
+    if !tried.clone().all(is_lost) || books.iter().any(|books| books.connection.state() == LinkState::Connected) {
         return false;
     }
-    let last = tried.clone().map(|venue| venue.last_bytes.value()).max().unwrap_or(0);
-    tried.filter(|venue| last - venue.last_bytes.value() <= TOGETHER_NS).count() >= 2
+    let last = tried.clone().map(|venue| venue.read.last_bytes.value()).max().unwrap_or(0);
+    tried.filter(|venue| last - venue.read.last_bytes.value() <= TOGETHER_NS).count() >= 2
 }
 
 #[cfg(test)]
@@ -34,10 +35,10 @@ mod tests {
     fn lost(heard_s_ago: &[u64]) -> Vec<VenueGauges> {
         let venue = |ago: &u64| {
             let venue = VenueGauges::default();
-            venue.set_state(LinkState::Backoff, NOW);
-            venue.connections_wanted.set(1);
-            venue.count_failure(Some(false));
-            venue.last_bytes.set(NOW.0 - ago * SECOND);
+            venue.connection.set_state(LinkState::Backoff, NOW);
+            venue.connection.wanted.set(1);
+            venue.dial.count_failure(Some(false));
+            venue.read.last_bytes.set(NOW.0 - ago * SECOND);
             venue
         };
         heard_s_ago.iter().map(venue).collect()
@@ -63,23 +64,23 @@ mod tests {
     #[test]
     fn a_venue_that_answers_shows_that_the_network_works() {
         let venues = lost(&[7, 8, 9]);
-        venues[1].count_failure(Some(true));
+        venues[1].dial.count_failure(Some(true));
         check(&venues, false);
         let venues = lost(&[7, 8, 9]);
-        venues[2].set_state(LinkState::Connected, NOW);
+        venues[2].connection.set_state(LinkState::Connected, NOW);
         check(&venues, false);
         let books = VenueGauges::default();
-        books.set_state(LinkState::Connected, NOW);
+        books.connection.set_state(LinkState::Connected, NOW);
         assert!(!is_cut_off(&lost(&[7, 8]), &[books], NOW));
     }
 
     #[test]
     fn a_venue_that_is_not_tried_does_not_count() {
         let venues = lost(&[7, 8, 900]);
-        venues[2].count_failure(Some(true));
-        venues[2].next_attempt.set(NOW.plus(300 * SECOND).0);
+        venues[2].dial.count_failure(Some(true));
+        venues[2].dial.next_attempt.set(NOW.plus(300 * SECOND).0);
         check(&venues, true);
-        venues[1].connections_wanted.set(0);
+        venues[1].connection.wanted.set(0);
         check(&venues, false);
     }
 
@@ -87,7 +88,7 @@ mod tests {
     fn at_the_start_the_network_is_down_if_no_venue_can_be_reached() {
         let venues = lost(&[1000, 1000, 1000]);
         check(&venues, true);
-        venues[0].unanswered.set(0);
+        venues[0].dial.unanswered.set(0);
         check(&venues, false);
     }
 }

@@ -284,7 +284,7 @@ impl Line {
         if std::mem::take(&mut self.is_unsettled) {
             health.settled();
         }
-        health.show(&self.gauges().breaker);
+        health.show(&self.gauges().dial.breaker);
         (self.was_good, self.changed) = (true, true);
         self.good_at = Some(if health.is_clear() { MonoNs(u64::MAX) } else { now.plus(GOOD_NS) });
     }
@@ -294,7 +294,7 @@ impl Line {
         let Some(end) = self.session.end() else { return };
         let ban_s = self.session.facts().limits.ban_s;
         let (wait, why, verdict) = (end.wait(ban_s), end.to_string(), self.verdict(health, end));
-        self.gauges().count_failure(end.is_answer());
+        self.gauges().dial.count_failure(end.is_answer());
         self.hang_up();
         self.rest(health, wait, verdict, &why, now);
     }
@@ -317,10 +317,10 @@ impl Line {
         let (next, opened) = health.ended(now, wait, verdict, self.flows_since.take());
         let gauges = self.gauges();
         if opened {
-            gauges.breaker.count_opened(why);
+            gauges.dial.breaker.count_opened(why);
         }
-        health.show(&gauges.breaker);
-        gauges.set_last_error(why);
+        health.show(&gauges.dial.breaker);
+        gauges.connection.set_last_error(why);
         (self.state, self.good_at, self.changed, self.ended_at) = (LineState::Waiting(next), None, true, now);
         let name = &self.name;
         let open = if opened { "circuit breaker open, " } else { "" };

@@ -406,7 +406,7 @@ impl Feed {
         }
         let why = line.session.not_fetched(wait, &error, now);
         if matches!(error, DialError::TooLarge { .. }) {
-            line.gauges().pages_refused.add(1);
+            line.gauges().read.pages_refused.add(1);
             health.say(now, format_args!("warning: feed {}: {why}", line.name()));
         }
         self.share_hold(at.channel);
@@ -439,7 +439,7 @@ impl Feed {
         }
         let venue = self.venues[self.channels[at.channel].place].venue;
         let line = self.line(at);
-        line.gauges().count_failure(Some(true));
+        line.gauges().dial.count_failure(Some(true));
         line.target = venue.endpoint(body).map_err(|e| DialError::Reply(e.to_string()))?;
         let (slot, job) = (line.slot, Job::Connect(line.target.clone()));
         let trust = &self.venues[self.channels[at.channel].place].trust;
@@ -471,8 +471,8 @@ impl Feed {
         let pair = &mut pairs[at.pair];
         pair.begin(at.role, now);
         let line = pair.line_mut(at.role);
-        health.show(&line.gauges().breaker);
-        line.gauges().attempts.add(1);
+        health.show(&line.gauges().dial.breaker);
+        line.gauges().dial.attempts.add(1);
         let venue = &self.venues[*place];
         let job = match venue.venue.facts().opening {
             Opening::Direct | Opening::Prompt { .. } | Opening::Patient { .. } => {
@@ -527,10 +527,10 @@ impl Feed {
         let Channel { pairs, health, .. } = &mut self.channels[at.channel];
         let line = pairs[at.pair].line_mut(at.role);
         let gauges = line.gauges();
-        gauges.consecutive_errors.set(gauges.consecutive_errors.value() + 1);
-        gauges.count_failure(error.is_answer());
+        gauges.dial.consecutive_errors.set(gauges.dial.consecutive_errors.value() + 1);
+        gauges.dial.count_failure(error.is_answer());
         if matches!(error, DialError::Tls(..)) {
-            gauges.tls_refused.add(1);
+            gauges.dial.tls_refused.add(1);
         }
         let wait = error.wait(line.session.facts().limits.ban_s);
         let verdict = match (error, wait) {
@@ -558,7 +558,7 @@ impl Feed {
         if at.role == Role::Standby {
             return;
         }
-        pair.active.gauges().consecutive_errors.set(0);
+        pair.active.gauges().dial.consecutive_errors.set(0);
         if was_linked && *kind == ChannelKind::Tops && !switch.is_on(*id) {
             handover.push(FeedEvent::Left(*id));
         }
@@ -617,7 +617,7 @@ impl Feed {
             PairOutcome::Nothing => {}
             PairOutcome::Ended => self.share_hold(at.channel),
             PairOutcome::Replaced => {
-                kind.gauges(&factory.board, *id).replaced.add(1);
+                kind.gauges(&factory.board, *id).connection.replaced.add(1);
                 let name = pair.active.session.facts().name;
                 health.say(now, format_args!("feed {name}: a new connection took over"));
             }
@@ -635,8 +635,8 @@ impl Feed {
             if std::mem::replace(&mut channel.retries, count) != count {
                 channel.health.forgive(now);
                 let gauges = channel.gauges(&self.factory.board);
-                gauges.retries.add(1);
-                channel.health.show(&gauges.breaker);
+                gauges.dial.retries.add(1);
+                channel.health.show(&gauges.dial.breaker);
                 channel.hurry(now);
             }
         }
@@ -663,7 +663,7 @@ impl Feed {
         }
         for channel in &mut self.channels {
             channel.health.set_cut_off(is_cut_off, now);
-            channel.health.show(&channel.gauges(&self.factory.board).breaker);
+            channel.health.show(&channel.gauges(&self.factory.board).dial.breaker);
             for pair in &mut channel.pairs {
                 pair.hurry(if is_cut_off { now.plus(channel.health.jitter(SECOND)) } else { now });
             }

@@ -68,7 +68,7 @@ pub fn of(venues: impl Iterator<Item = i64>, wall: Option<i64>) -> Option<Refere
 /// agree with it.
 #[must_use]
 pub fn now(board: &Board) -> Option<Reference> {
-    let venues = || board.venues.iter().filter_map(|venue| venue.usual.value());
+    let venues = || board.venues.iter().filter_map(|venue| venue.lag.usual.value());
     if board.wall.is_doubted() {
         let of_venues = of(venues(), None);
         let agrees = |it: &Reference, wall: i64| wall.abs_diff(it.difference) <= AGREE_NS as u64;
@@ -158,7 +158,7 @@ mod tests {
     fn a_wall_clock_that_is_set_has_no_vote_until_the_venues_agree_with_it() {
         let board = Board::new(MonoNs(0), 2, 0);
         see_wall(&board.wall, 0);
-        board.venues[0].usual.set(0);
+        board.venues[0].lag.usual.set(0);
         assert_eq!(now(&board), Some(Reference { difference: 0, is_sure: true }));
         see_wall(&board.wall, -3600 * S);
         assert_eq!(now(&board), Some(Reference { difference: 0, is_sure: false }));

@@ -254,13 +254,10 @@ impl Session {
         self.probe.heard();
         let gauges = &*self.gauges;
         if is_after_pause {
-            let found = (bytes.len() + waiting) as u64;
-            gauges.pause_reads.add(1);
-            gauges.waiting_bytes.add(found);
-            gauges.waiting_bytes_max.set(gauges.waiting_bytes_max.value().max(found));
+            gauges.backlog.count_pause_read((bytes.len() + waiting) as u64);
         }
-        gauges.last_bytes.set(received.0);
-        gauges.bytes.add(bytes.len() as u64);
+        gauges.read.last_bytes.set(received.0);
+        gauges.read.bytes.add(bytes.len() as u64);
         socket.receive(bytes);
         if self.probe.wants_wall(received) {
             self.read_wall(received, clock);
@@ -329,7 +326,7 @@ impl Session {
         if let (false, Stream::Tops(tops)) = (self.turn.is_cut, &mut self.stream) {
             tops.end_read(received, events);
         }
-        self.gauges.turns_cut.add(u64::from(self.turn.is_cut));
+        self.gauges.read.turns_cut.add(u64::from(self.turn.is_cut));
         self.send_requests(received);
         self.check_output(events);
         messages
@@ -348,7 +345,7 @@ impl Session {
             Phase::Open => {}
         }
         if now >= self.silent_at() {
-            self.gauges.silences.add(1);
+            self.gauges.silence.closed.add(1);
             return self.finish(End::Silent, events);
         }
         let silence_ping_at = self.silence_ping_at();
@@ -364,7 +361,7 @@ impl Session {
         let Self { coverage, stream, .. } = self;
         let again = coverage.elapsed(now, &mut |instrument| stream.void(instrument, BookVoid::Silent, events));
         if let Some(instrument) = again {
-            self.gauges.resubscribed.add(1);
+            self.gauges.silence.resubscribed.add(1);
             self.resubscribe(&[instrument], now);
         }
         let resumed = self.coverage.take_resumed();
@@ -619,8 +616,8 @@ impl Session {
             Stream::Books(books) => books.opened(source),
         }
         self.gauges.set_source(source as u8);
-        self.gauges.connects.add(1);
-        self.gauges.count_failure(Some(true));
+        self.gauges.connection.connects.add(1);
+        self.gauges.dial.count_failure(Some(true));
         if let Opening::Patient { wait_ms } = self.facts.opening {
             self.requests.next_at = now.plus(wait_ms.saturating_mul(MS));
         }
@@ -663,9 +660,9 @@ impl Session {
             // The venue waits for these, so they are sent ahead of all requests.
             self.decoded.answers.drain(..).for_each(|text| socket.send_text(&text));
         }
-        self.gauges.frames.add(1);
+        self.gauges.read.frames.add(1);
         match result {
-            Ok(Frame::Unused) => self.gauges.frames_unused.add(1),
+            Ok(Frame::Unused) => self.gauges.read.frames_unused.add(1),
             Ok(Frame::Data | Frame::Control) => {}
             Err(error) => self.undecodable(error, input, received, events),
         }
@@ -726,12 +723,12 @@ impl Session {
                 Update::System(is_trading) => coverage.set_system(*is_trading),
                 Update::Subscribed(instrument) => coverage.acknowledge(*instrument, received),
                 Update::Refused(why) => {
-                    gauges.refused.add(1);
-                    gauges.set_last_error(&format!("refused: {why}"));
+                    gauges.replies.refused.add(1);
+                    gauges.connection.set_last_error(&format!("refused: {why}"));
                 }
                 Update::Reconnect(why) => return Some(why),
                 Update::Notice(said) => {
-                    gauges.count_notice(&said.to_string());
+                    gauges.replies.count_notice(&said.to_string());
                     match said {
                         Notice::Leaving(_) => *is_leaving = true,
                         Notice::Maintenance => {
@@ -767,7 +764,7 @@ impl Session {
 
     #[cold]
     fn undecodable(&mut self, error: DecodeError, input: Input<'_>, now: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
-        self.gauges.decode_errors.add(error.reason(), 1);
+        self.gauges.read.decode_errors.add(error.reason(), 1);
         // The codec recovers from a loss by itself.
         if error.loss().is_some() {
             return;
@@ -855,13 +852,13 @@ impl Session {
             return;
         }
         if self.phase == Phase::Open {
-            self.gauges.disconnects.add(1);
+            self.gauges.connection.disconnects.add(1);
         }
         if let (Some(socket), Some((code, reason))) = (&mut self.socket, end.close_frame()) {
             socket.close(code, reason);
         }
         self.close();
-        self.gauges.consecutive_errors.set(self.gauges.consecutive_errors.value() + 1);
+        self.gauges.dial.consecutive_errors.set(self.gauges.dial.consecutive_errors.value() + 1);
         self.end = Some(end);
         if let Stream::Tops(tops) = &self.stream {
             tops.down(events);
@@ -959,7 +956,7 @@ impl Session {
         let symbol = instrument.map_or("an earlier connection", |instrument| self.directory.symbol(instrument));
         self.requests.pages.failed(wait, now);
         let sentence = format!("no book page of {symbol} from {}: {why}", self.facts.name);
-        self.gauges.set_last_error(&sentence);
+        self.gauges.connection.set_last_error(&sentence);
         sentence
     }
 

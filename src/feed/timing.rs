@@ -69,7 +69,7 @@ impl Timing {
     /// The connection is closed.
     pub fn close(&mut self) {
         if std::mem::take(&mut self.is_lag_shown) {
-            self.gauges.lag_ns.set(0);
+            self.gauges.lag.lag_ns.set(0);
         }
     }
 
@@ -222,7 +222,7 @@ impl Timing {
     #[inline]
     fn vote(&self, usual: Option<i64>) {
         if let Some(usual) = usual {
-            self.gauges.usual.set(usual);
+            self.gauges.lag.usual.set(usual);
         }
     }
 
@@ -231,7 +231,7 @@ impl Timing {
     fn show_lag(&mut self, is_lagging: bool, excess_ns: u64) {
         if is_lagging || self.is_lag_shown {
             self.is_lag_shown = is_lagging;
-            self.gauges.lag_ns.set(if is_lagging { excess_ns } else { 0 });
+            self.gauges.lag.lag_ns.set(if is_lagging { excess_ns } else { 0 });
         }
     }
 }

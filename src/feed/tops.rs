@@ -82,7 +82,7 @@ impl Tops {
     /// The connection is closed. The detector is not notified, so that its quotes stay unfit as legs.
     pub fn close(&mut self) {
         self.is_open = false;
-        self.gauges.behind.replace(u64::from(std::mem::take(&mut self.is_behind)), 0);
+        self.gauges.backlog.behind.replace(u64::from(std::mem::take(&mut self.is_behind)), 0);
         self.timing.close();
     }
 
@@ -135,8 +135,8 @@ impl Tops {
     fn notify_behind(&mut self, events: &mut dyn FnMut(FeedEvent)) {
         let is_behind = self.is_open && self.timing.is_behind();
         if is_behind != self.is_behind {
-            self.gauges.behind.replace(u64::from(self.is_behind), u64::from(is_behind));
-            self.gauges.backlogs.add(u64::from(is_behind));
+            self.gauges.backlog.behind.replace(u64::from(self.is_behind), u64::from(is_behind));
+            self.gauges.backlog.begun.add(u64::from(is_behind));
             self.is_behind = is_behind;
             events(FeedEvent::Behind(self.id, self.line, is_behind));
         }
@@ -148,13 +148,13 @@ impl Tops {
         let exchange_time = match self.stamps.read(top.exchange_time, received) {
             Ok(()) => top.exchange_time,
             Err(instead) => {
-                self.gauges.future_stamps.add(1);
+                self.gauges.lag.future_stamps.add(1);
                 instead
             }
         };
         let Lateness { late_ns, delay, excess_ns } = self.timing.of(top.instrument, exchange_time, received);
-        self.gauges.quotes.add(1);
-        self.gauges.lagged.add(u64::from(delay == Delay::Lagging));
+        self.gauges.quotes.decoded.add(1);
+        self.gauges.lag.lagged.add(u64::from(delay == Delay::Lagging));
         Quote {
             instrument: top.instrument,
             venue: self.id,
@@ -207,7 +207,7 @@ impl Tops {
     /// A message with this timestamp that is not a quote was read at `received`. A timestamp in the future shows nothing.
     pub fn witness(&mut self, stamp: UnixNs, received: MonoNs) {
         if self.stamps.read(stamp, received).is_err() {
-            self.gauges.future_stamps.add(1);
+            self.gauges.lag.future_stamps.add(1);
             return;
         }
         self.timing.take_days(stamp, received);
@@ -229,10 +229,10 @@ impl Tops {
     pub fn set_wall(&mut self, now: MonoNs, unix: UnixNs, trip_ns: Option<u64>) {
         self.clock.set_trip(trip_ns);
         if self.stamps.set_wall(now, unix) {
-            self.gauges.clock.forget();
+            self.gauges.lag.clock.forget();
         }
         if let Some((offset_ns, one_way_ns)) = self.stamps.value(trip_ns) {
-            self.gauges.clock.set(offset_ns, one_way_ns);
+            self.gauges.lag.clock.set(offset_ns, one_way_ns);
         }
     }
 }
@@ -270,6 +270,6 @@ mod tests {
         (0..20).for_each(|n| assert_eq!(see(&mut tops, 100 + n * 100, 0), 80 + n * 100));
         assert_eq!(see(&mut tops, 2200, 10 * SECOND), 1980, "the one before");
         assert_eq!(see(&mut tops, 2300, 0), 2280);
-        assert_eq!(board.venues[0].future_stamps.value(), 1);
+        assert_eq!(board.venues[0].lag.future_stamps.value(), 1);
     }
 }

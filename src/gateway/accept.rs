@@ -83,7 +83,7 @@ impl Acceptor {
     /// reserve, then pauses.
     fn fail(&mut self, error: &io::Error, name: &str, snapshot: &Snapshot<'_>) {
         let now = snapshot.client_now;
-        snapshot.gauges().refused.add(1);
+        snapshot.gauges().clients.refused.add(1);
         self.accept_at = now.plus(PAUSE_NS);
         if self.logged_at.is_none_or(|at| now.since(at) > LOG_NS) {
             self.logged_at = Some(now);

@@ -229,9 +229,9 @@ impl Clients {
         let Some(client) = self.get_mut(key) else { return };
         let mut out = Vec::new();
         let is_closed = client.connection.mistake(error, snapshot.options, now, &mut out);
-        gauges.client_errors.add(1);
+        gauges.clients.errors.add(1);
         if is_closed {
-            gauges.misbehaved_closed.add(1);
+            gauges.clients.misbehaved_closed.add(1);
         }
         self.write(key, &out, now);
     }
@@ -311,7 +311,7 @@ impl Clients {
         let is_open = client.connection.elapsed(options, headers, now, out);
         let sent = if is_open && !out.is_empty() { client.write_queued(out, now, totals) } else { Sent::All };
         if client.kind == ClientKind::Http && !was_done && (!is_open || client.connection.is_done()) {
-            snapshot.gauges().http_bad.add(1);
+            snapshot.gauges().http.bad.add(1);
         }
         if is_open && sent != Sent::Gone { self.settle(key, snapshot) } else { self.discard(key) }
     }
@@ -354,12 +354,12 @@ impl Clients {
     pub fn publish(&mut self, snapshot: &Snapshot<'_>) {
         let gauges = snapshot.gauges();
         self.totals.publish(gauges);
-        gauges.websocket_clients.set(self.sockets as u64);
-        gauges.sse_clients.set(self.streams as u64);
+        gauges.clients.websocket.set(self.sockets as u64);
+        gauges.clients.sse.set(self.streams as u64);
     }
 
     /// Updates the gauge of connections, which the gateways of one process limit together.
     pub fn publish_connections(&self, snapshot: &Snapshot<'_>) {
-        snapshot.gauges().connections.set(self.connections() as u64);
+        snapshot.gauges().clients.connections.set(self.connections() as u64);
     }
 }

@@ -234,14 +234,14 @@ impl Gateway {
     fn admit(&mut self, transport: Transport) -> Option<ClientId> {
         let snapshot = self.view.snapshot();
         // The limit is for all gateways together: which of them accepts a connection is random.
-        let open: u64 = snapshot.board.gateways.iter().map(|gateway| gateway.connections.value()).sum();
+        let open: u64 = snapshot.board.gateways.iter().map(|gateway| gateway.clients.connections.value()).sum();
         let admission = snapshot.options.clients.addresses.enter(transport.peer());
         let is_probe = open >= snapshot.options.clients.connections_max as u64 || admission.is_none();
         let gauges = snapshot.gauges();
         if is_probe {
-            gauges.refused.add(1)
+            gauges.clients.refused.add(1)
         } else {
-            gauges.accepted.add(1)
+            gauges.clients.accepted.add(1)
         }
         let key = self.clients.insert(transport, admission, is_probe, &snapshot);
         let client = self.clients.get_mut(key)?;
@@ -420,14 +420,14 @@ impl Gateway {
         let gauges = snapshot.gauges();
         match ask {
             Ask::Request(request) => {
-                gauges.http_requests.add(1);
+                gauges.http.requests.add(1);
                 http.answer(key, &request, clients, services, snapshot);
             }
             Ask::Opened => clients.set_socket(key),
             Ask::Command(command) => services.apply(key, &command, clients, snapshot),
-            Ask::Mistaken => gauges.client_errors.add(1),
-            Ask::Misbehaved => gauges.misbehaved_closed.add(1),
-            Ask::Refused => gauges.http_bad.add(1),
+            Ask::Mistaken => gauges.clients.errors.add(1),
+            Ask::Misbehaved => gauges.clients.misbehaved_closed.add(1),
+            Ask::Refused => gauges.http.bad.add(1),
         }
     }
 

@@ -228,14 +228,14 @@ impl Services {
     /// Updates the gauges of this gateway.
     pub fn publish(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) {
         clients.publish(snapshot);
-        let gauges = snapshot.gauges();
+        let gauges = &snapshot.gauges().subscriptions;
         gauges.followers.set(self.opportunities.followers() as u64);
-        gauges.subscriptions.set(self.prices.pairs());
-        gauges.books_watched.set(self.books.watched());
+        gauges.pairs.set(self.prices.pairs());
+        gauges.books.set(self.books.watched());
         let names = &self.prices.subscriptions.names;
-        gauges.symbols.set(names.symbols.len() as u64);
-        gauges.exchanges.set(names.exchanges.len() as u64);
-        gauges.sse_pairs.set(names.pairs.len() as u64);
+        gauges.symbols.count.set(names.symbols.len() as u64);
+        gauges.exchanges.count.set(names.exchanges.len() as u64);
+        gauges.sse_pairs.count.set(names.pairs.len() as u64);
         self.recorder.publish(&snapshot.board.latency, snapshot.client_now);
     }
 
@@ -244,13 +244,13 @@ impl Services {
         if !self.prices.take_names_changed() || snapshot.board.gateways.len() < 2 {
             return;
         }
-        let (gauges, names) = (snapshot.gauges(), &self.prices.subscriptions.names);
+        let (gauges, names) = (&snapshot.gauges().subscriptions, &self.prices.subscriptions.names);
         for (names, published) in [
-            (&names.pairs, &gauges.stream_pairs),
-            (&names.symbols, &gauges.symbol_names),
-            (&names.exchanges, &gauges.exchange_names),
+            (&names.pairs, &gauges.sse_pairs),
+            (&names.symbols, &gauges.symbols),
+            (&names.exchanges, &gauges.exchanges),
         ] {
-            published.store(Some(Arc::new(names.texts().map(str::to_owned).collect())));
+            published.names.store(Some(Arc::new(names.texts().map(str::to_owned).collect())));
         }
     }
 

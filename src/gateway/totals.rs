@@ -29,17 +29,17 @@ impl Totals {
     /// Adds the counts to `gauges` and resets them.
     pub fn publish(&mut self, gauges: &GatewayGauges) {
         for (counter, total) in [
-            (&gauges.prices_sent, &mut self.prices),
-            (&gauges.alerts_sent, &mut self.alerts),
-            (&gauges.opportunities_sent, &mut self.opportunities),
-            (&gauges.bytes_sent, &mut self.bytes),
-            (&gauges.outbox_conflated, &mut self.conflated),
-            (&gauges.books_sent, &mut self.books),
-            (&gauges.books_conflated, &mut self.books_conflated),
-            (&gauges.slow_closed, &mut self.slow),
+            (&gauges.sent.prices, &mut self.prices),
+            (&gauges.sent.alerts, &mut self.alerts),
+            (&gauges.sent.opportunities, &mut self.opportunities),
+            (&gauges.sent.bytes, &mut self.bytes),
+            (&gauges.sent.prices_conflated, &mut self.conflated),
+            (&gauges.sent.books, &mut self.books),
+            (&gauges.sent.books_conflated, &mut self.books_conflated),
+            (&gauges.clients.slow_closed, &mut self.slow),
         ] {
             counter.add(std::mem::take(total));
         }
-        gauges.outbox_bytes.set(self.waiting as u64);
+        gauges.sent.waiting_bytes.set(self.waiting as u64);
     }
 }

@@ -256,7 +256,7 @@ impl<'a> Snapshot<'a> {
     pub fn stream_timestamp(&self, cell: &CellQuote, venue: VenueId) -> u64 {
         let gauges = &self.board.venues[venue.index()];
         let confirmed = match cell.origin {
-            Origin::Own if gauges.state() == LinkState::Connected => gauges.last_bytes.value(),
+            Origin::Own if gauges.connection.state() == LinkState::Connected => gauges.read.last_bytes.value(),
             Origin::Shared => self.board.cluster.as_ref().map_or(0, |c| c.venues[venue.index()].last_batch.value()),
             _ => 0,
         };

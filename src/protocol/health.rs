@@ -5,7 +5,8 @@
 use crate::market::quote::{Origin, Source};
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::metrics::cluster::{ClusterBoard, ClusterRole, RedisState};
-use crate::metrics::{Board, BreakerGauges, BreakerState, Gauge, LinkState, VenueGauges};
+use crate::metrics::venue::FaultyPairs;
+use crate::metrics::{Board, BreakerGauges, BreakerState, LinkState, VenueGauges};
 use crate::protocol::{Object, array, float, object};
 use crate::time::{MS, MonoNs, SECOND, UnixNs};
 
@@ -155,7 +156,7 @@ impl Health<'_> {
     }
 
     fn streams(&self) -> u64 {
-        self.board.gateway_sum(|g| &g.sse_clients)
+        self.board.gateway_sum(|g| &g.clients.sse)
     }
 
     /// Four fifths, as 8,000 of 10,000 in system 2.
@@ -193,7 +194,7 @@ impl Health<'_> {
     }
 
     fn has_open_breaker(&self, at: usize) -> bool {
-        self.board.venues[at].breaker.state() == BreakerState::Open
+        self.board.venues[at].dial.breaker.state() == BreakerState::Open
     }
 
     /// Names of the venues for which `holds` is true.
@@ -237,7 +238,7 @@ impl Health<'_> {
         }
         alerts.extend(self.clock_alert());
         if self.errors() > 3 {
-            let names = self.names(|at| self.board.venues[at].consecutive_errors.value() > 3);
+            let names = self.names(|at| self.board.venues[at].dial.consecutive_errors.value() > 3);
             alerts.push(format!("High error rate: {} consecutive errors: {names}", self.errors()));
         }
         if let Some(mistakes) = self.board.reload.mistakes() {
@@ -254,7 +255,7 @@ impl Health<'_> {
         if let Some(other) = self.board.cluster.as_ref().and_then(|cluster| cluster.foreign(self.now)) {
             alerts.push(format!("Another cluster publishes on our channels in Redis: {other}; it is ignored"));
         }
-        let connections = self.board.gateway_sum(|g| &g.connections);
+        let connections = self.board.gateway_sum(|g| &g.clients.connections);
         if self.streams() > self.streams_high() || connections > self.clients_max.saturating_mul(4) / 5 {
             alerts.push("Server approaching capacity".to_owned());
         }
@@ -264,7 +265,7 @@ impl Health<'_> {
     /// Problem with the connection to a venue.
     fn venue_alert(&self, at: usize) -> Option<String> {
         let (name, gauges) = (&self.directory.venues()[at].name, &self.board.venues[at]);
-        match gauges.state() {
+        match gauges.connection.state() {
             LinkState::Connected if self.is_missing(at) => Some(format!("Exchange {name} gives no fresh price")),
             LinkState::Connected => None,
             // Another instance is connected, so only its prices matter.
@@ -274,7 +275,7 @@ impl Health<'_> {
                 None => format!("Exchange {name} has no leader"),
             }),
             state => {
-                let why = gauges.last_error().map(|text| format!(": {text}")).unwrap_or_default();
+                let why = gauges.connection.last_error().map(|text| format!(": {text}")).unwrap_or_default();
                 Some(format!("Exchange {name} is {}{why}{}", state.word(), self.next(gauges)))
             }
         }
@@ -282,11 +283,11 @@ impl Health<'_> {
 
     /// When a lost connection will be retried, in brackets; empty during an attempt.
     fn next(&self, gauges: &VenueGauges) -> String {
-        let in_s = match gauges.next_attempt.value() {
+        let in_s = match gauges.dial.next_attempt.value() {
             0 => None,
             at => Some(format!("next attempt in {} s", MonoNs(at).since(self.now).div_ceil(SECOND))),
         };
-        let breaker = (gauges.breaker.state() == BreakerState::Open).then(|| "circuit breaker open".to_owned());
+        let breaker = (gauges.dial.breaker.state() == BreakerState::Open).then(|| "circuit breaker open".to_owned());
         let parts: Vec<String> = breaker.into_iter().chain(in_s).collect();
         if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
     }
@@ -294,30 +295,30 @@ impl Health<'_> {
     /// Reports that only some of the venue's connections are open.
     fn lines_alert(&self, at: usize) -> Option<String> {
         let (name, gauges) = (&self.directory.venues()[at].name, &self.board.venues[at]);
-        let (open, wanted) = (gauges.connections_open.value(), gauges.connections_wanted.value());
+        let (open, wanted) = (gauges.connection.open.value(), gauges.connection.wanted.value());
         (open > 0 && open < wanted)
             .then(|| format!("Exchange {name} has {open} of {wanted} connections{}", self.next(gauges)))
     }
 
     /// Reports pairs whose checksum fails repeatedly, which means that their books differ from the venue's.
     fn checksum_alert(&self, at: usize) -> Option<String> {
-        let pairs = self.failing_pairs(at, |gauges| (&gauges.checksum_pairs, &gauges.checksum_one))?;
+        let pairs = self.failing_pairs(at, |gauges| &gauges.coverage.checksum)?;
         Some(format!("Checksum fails repeatedly: {pairs}"))
     }
 
     /// Reports pairs whose frames repeatedly cannot be read, so that their prices are unknown.
     fn unreadable_alert(&self, at: usize) -> Option<String> {
-        let pairs = self.failing_pairs(at, |gauges| (&gauges.unreadable_pairs, &gauges.unreadable_one))?;
+        let pairs = self.failing_pairs(at, |gauges| &gauges.coverage.unreadable)?;
         Some(format!("Frames repeatedly cannot be read: {pairs}"))
     }
 
     /// The pairs of a venue that `read` counts, for prices and for order books: the name of one, and how many more.
-    fn failing_pairs(&self, at: usize, read: impl Fn(&VenueGauges) -> (&Gauge, &Gauge)) -> Option<String> {
+    fn failing_pairs(&self, at: usize, read: fn(&VenueGauges) -> &FaultyPairs) -> Option<String> {
         let name = &self.directory.venues()[at].name;
         let both = [&self.board.venues[at], &self.board.books[at]].map(read);
-        let count: u64 = both.iter().map(|(pairs, _)| pairs.value()).sum();
-        let (_, one) = both.iter().find(|(pairs, _)| pairs.value() > 0)?;
-        Some(format!("{name} {}{}", self.symbol(one.value()), and_more(count)))
+        let count: u64 = both.iter().map(|faulty| faulty.pairs.value()).sum();
+        let faulty = both.iter().find(|faulty| faulty.pairs.value() > 0)?;
+        Some(format!("{name} {}{}", self.symbol(faulty.one.value()), and_more(count)))
     }
 
     /// The instrument with this index in the directory.
@@ -328,11 +329,11 @@ impl Health<'_> {
     /// Reports pairs that were requested but have not arrived.
     fn missing_alert(&self, at: usize) -> Option<String> {
         let (name, gauges) = (&self.directory.venues()[at].name, &self.board.venues[at]);
-        let count = gauges.missing_pairs.value();
+        let count = gauges.coverage.missing.pairs.value();
         if count == 0 {
             return None;
         }
-        let one = self.symbol(gauges.missing_one.value());
+        let one = self.symbol(gauges.coverage.missing.one.value());
         Some(format!("Not subscribed: {name} {one} gives no price{}", and_more(count)))
     }
 
@@ -340,18 +341,18 @@ impl Health<'_> {
     /// does not change.
     fn books_alert(&self, at: usize) -> Option<String> {
         let (name, gauges) = (&self.directory.venues()[at].name, &self.board.books[at]);
-        let is_wanted = self.books(at).wanted > 0 && self.board.venues[at].state() == LinkState::Connected;
-        let (open, wanted) = (gauges.connections_open.value(), gauges.connections_wanted.value());
-        let missing = gauges.missing_pairs.value();
+        let is_wanted = self.books(at).wanted > 0 && self.board.venues[at].connection.state() == LinkState::Connected;
+        let (open, wanted) = (gauges.connection.open.value(), gauges.connection.wanted.value());
+        let missing = gauges.coverage.missing.pairs.value();
         if !is_wanted {
             None
-        } else if gauges.state() != LinkState::Connected {
-            let why = gauges.last_error().map(|text| format!(": {text}")).unwrap_or_default();
-            Some(format!("Order books of {name} are {}{why}{}", gauges.state().word(), self.next(gauges)))
+        } else if gauges.connection.state() != LinkState::Connected {
+            let why = gauges.connection.last_error().map(|text| format!(": {text}")).unwrap_or_default();
+            Some(format!("Order books of {name} are {}{why}{}", gauges.connection.state().word(), self.next(gauges)))
         } else if open > 0 && open < wanted {
             Some(format!("Order books of {name} have {open} of {wanted} connections{}", self.next(gauges)))
         } else if missing > 0 {
-            let one = self.symbol(gauges.missing_one.value());
+            let one = self.symbol(gauges.coverage.missing.one.value());
             Some(format!("Not subscribed: the order book of {name} {one} does not come{}", and_more(missing)))
         } else {
             None
@@ -361,7 +362,7 @@ impl Health<'_> {
     /// Compares our wall clock with those of the venues. If it differs from one venue, nothing is reported; if it
     /// differs from most, this machine is wrong.
     fn clock_alert(&self) -> Option<String> {
-        let offset = |at: usize| self.board.venues[at].clock.value();
+        let offset = |at: usize| self.board.venues[at].lag.clock.value();
         let mut offsets: Vec<i64> = self.on().filter_map(|at| Some(offset(at)?.0)).collect();
         offsets.sort_unstable();
         let median = *offsets.get(offsets.len() / 2)?;
@@ -377,7 +378,7 @@ impl Health<'_> {
     /// Reports prices that are old although the connection is open.
     fn old_alert(&self, at: usize) -> Option<String> {
         let known = self.known(at);
-        let is_open = matches!(self.board.venues[at].state(), LinkState::Connected | LinkState::Standby);
+        let is_open = matches!(self.board.venues[at].connection.state(), LinkState::Connected | LinkState::Standby);
         if known.old == 0 || !is_open {
             return None;
         }
@@ -388,7 +389,7 @@ impl Health<'_> {
 
     /// Alert that the quotes of the venue with index `at` are late by their timestamps.
     fn late_alert(&self, at: usize) -> Option<String> {
-        let (name, lag_ns) = (&self.directory.venues()[at].name, self.board.venues[at].lag_ns.value());
+        let (name, lag_ns) = (&self.directory.venues()[at].name, self.board.venues[at].lag.lag_ns.value());
         (lag_ns > LATE_NS).then(|| {
             let seconds = lag_ns as f64 / 1e9;
             format!(
@@ -412,7 +413,7 @@ impl Health<'_> {
 
     /// The most consecutive failures of any venue.
     fn errors(&self) -> u64 {
-        self.gauges().map(|v| v.consecutive_errors.value()).max().unwrap_or(0)
+        self.gauges().map(|v| v.dial.consecutive_errors.value()).max().unwrap_or(0)
     }
 
     /// The body of `/readyz`: whether a fresh price can be served, and present problems.
@@ -472,19 +473,19 @@ impl Health<'_> {
 
     fn upstream(&self, o: &mut Object<'_>, is_leader: bool) {
         let venues = self.gauges();
-        let best = venues.clone().map(VenueGauges::state).max_by_key(|s| s.rank()).unwrap_or_default();
+        let best = venues.clone().map(|v| v.connection.state()).max_by_key(|s| s.rank()).unwrap_or_default();
         // System 2 has no word for a venue to which another instance is connected.
         let best = if best == LinkState::Standby { LinkState::Idle } else { best };
-        let since = venues.clone().map(|v| v.connected_since.value()).filter(|t| *t > 0).min();
+        let since = venues.clone().map(|v| v.connection.since.value()).filter(|t| *t > 0).min();
         let uptime = since.map_or(0, |t| self.ago_ms(t));
         o.text("state", best.word()).boolean("isLeader", is_leader).integer("uptime", uptime);
-        o.integer("connectionAttempts", venues.clone().map(|v| v.attempts.value()).sum());
+        o.integer("connectionAttempts", venues.clone().map(|v| v.dial.attempts.value()).sum());
         o.integer("consecutiveErrors", self.errors());
-        o.integer("subscribedPairs", venues.clone().map(|v| v.subscribed.value()).sum());
-        o.integer("totalSubscribers", self.streams() + self.board.gateway_sum(|g| &g.websocket_clients));
+        o.integer("subscribedPairs", venues.clone().map(|v| v.coverage.subscribed.value()).sum());
+        o.integer("totalSubscribers", self.streams() + self.board.gateway_sum(|g| &g.clients.websocket));
         // The worst of all venues.
         let key = |b: &&BreakerGauges| (b.state(), b.failures.value(), b.last_failure.value());
-        o.object("circuitBreaker", |o| match venues.map(|v| &v.breaker).max_by_key(key) {
+        o.object("circuitBreaker", |o| match venues.map(|v| &v.dial.breaker).max_by_key(key) {
             Some(breaker) => self.breaker(o, breaker),
             None => self.breaker(o, &BreakerGauges::default()),
         });
@@ -552,27 +553,28 @@ impl Health<'_> {
     fn venue(&self, at: usize, out: &mut Vec<u8>) {
         let (entry, gauges) = (&self.directory.venues()[at], &self.board.venues[at]);
         let mut o = Object::open(out);
-        o.text("exchange", &entry.name).text("state", gauges.state().word());
+        o.text("exchange", &entry.name).text("state", gauges.connection.state().word());
         match self.board.source_of(at) {
             Some(source) => o.text("source", Source::from_u8(source).word()),
             None => o.null("source"),
         };
         o.integer("freshPairs", self.known(at).fresh);
-        o.integer("subscribedPairs", gauges.subscribed.value());
-        o.integer("silentPairs", gauges.silent_pairs.value()).integer("missingPairs", gauges.missing_pairs.value());
-        o.integer("connections", gauges.connections_open.value());
-        o.integer("connectionsWanted", gauges.connections_wanted.value());
-        match gauges.last_notice() {
+        o.integer("subscribedPairs", gauges.coverage.subscribed.value());
+        o.integer("silentPairs", gauges.silence.pairs.value())
+            .integer("missingPairs", gauges.coverage.missing.pairs.value());
+        o.integer("connections", gauges.connection.open.value());
+        o.integer("connectionsWanted", gauges.connection.wanted.value());
+        match gauges.replies.last_notice() {
             Some(text) => o.text("lastNotice", &text),
             None => o.null("lastNotice"),
         };
-        match gauges.last_bytes.value() {
+        match gauges.read.last_bytes.value() {
             0 => o.null("lastBytesMs"),
             at => o.integer("lastBytesMs", self.ago_ms(at)),
         };
-        o.integer("connectionAttempts", gauges.attempts.value());
-        o.integer("consecutiveErrors", gauges.consecutive_errors.value());
-        match gauges.last_error() {
+        o.integer("connectionAttempts", gauges.dial.attempts.value());
+        o.integer("consecutiveErrors", gauges.dial.consecutive_errors.value());
+        match gauges.connection.last_error() {
             Some(text) => o.text("lastError", &text),
             None => o.null("lastError"),
         };
@@ -586,20 +588,20 @@ impl Health<'_> {
         let gauges = &self.board.venues[at];
         o.text("level", self.known(at).level());
         // These members are present only while the state lasts.
-        if gauges.lag_ns.value() > 0 {
-            milliseconds(o, "quoteLagMs", gauges.lag_ns.value());
+        if gauges.lag.lag_ns.value() > 0 {
+            milliseconds(o, "quoteLagMs", gauges.lag.lag_ns.value());
         }
-        if gauges.behind.value() > 0 {
+        if gauges.backlog.behind.value() > 0 {
             o.boolean("behind", true);
         }
         if let Some(since) = self.board.scores[at].quarantined_since() {
             o.integer("quarantinedMs", self.now.since(since) / MS);
         }
-        match gauges.next_attempt.value() {
+        match gauges.dial.next_attempt.value() {
             0 => o.null("nextAttemptMs"),
             next => o.integer("nextAttemptMs", MonoNs(next).since(self.now) / MS),
         };
-        o.object("circuitBreaker", |o| self.whole_breaker(o, &gauges.breaker));
+        o.object("circuitBreaker", |o| self.whole_breaker(o, &gauges.dial.breaker));
         let Some(cluster) = &self.board.cluster else { return };
         let Some(venue) = cluster.venues.get(at) else { return };
         o.text("role", cluster.role(at).word());
@@ -625,23 +627,25 @@ impl Health<'_> {
             return;
         }
         o.object("books", |o| {
-            o.text("state", gauges.state().word()).integer("wanted", known.wanted).integer("live", known.live);
+            o.text("state", gauges.connection.state().word())
+                .integer("wanted", known.wanted)
+                .integer("live", known.live);
             match known.live {
                 0 => o.null("oldestMs"),
                 _ => o.integer("oldestMs", known.oldest_ns / MS),
             };
-            match gauges.last_bytes.value() {
+            match gauges.read.last_bytes.value() {
                 0 => o.null("lastBytesMs"),
                 at => o.integer("lastBytesMs", self.ago_ms(at)),
             };
-            o.integer("connections", gauges.connections_open.value());
-            o.integer("connectionsWanted", gauges.connections_wanted.value());
-            o.integer("reconnects", gauges.connects.value().saturating_sub(1));
-            o.integer("changes", gauges.quotes.value()).integer("frames", gauges.frames.value());
-            o.integer("bytes", gauges.bytes.value());
+            o.integer("connections", gauges.connection.open.value());
+            o.integer("connectionsWanted", gauges.connection.wanted.value());
+            o.integer("reconnects", gauges.connection.connects.value().saturating_sub(1));
+            o.integer("changes", gauges.quotes.decoded.value()).integer("frames", gauges.read.frames.value());
+            o.integer("bytes", gauges.read.bytes.value());
             o.counts("voids", &gauges.voids);
-            o.counts("decodeErrors", &gauges.decode_errors);
-            match gauges.last_error() {
+            o.counts("decodeErrors", &gauges.read.decode_errors);
+            match gauges.connection.last_error() {
                 Some(text) => o.text("lastError", &text),
                 None => o.null("lastError"),
             };
@@ -727,7 +731,7 @@ mod tests {
             };
             let symbols = ["BTC/USDT", "ETH/USDT"].map(str::to_owned).to_vec();
             let board = Board::new(MonoNs(0), 2, 1);
-            board.venues.iter().for_each(|venue| venue.set_state(LinkState::Connected, NOW));
+            board.venues.iter().for_each(|venue| venue.connection.set_state(LinkState::Connected, NOW));
             let directory = Directory::new(symbols, vec![venue("binance"), venue("okx")]);
             Self { board, directory, known: vec![fresh(Origin::Own); 2], books: vec![KnownBooks::default(); 2] }
         }
@@ -743,7 +747,7 @@ mod tests {
 
         /// Makes `b` the leader of the venue with index `at`; this instance is not connected to it.
         fn follow(&mut self, at: usize, origin: Option<Origin>) {
-            self.board.venues[at].set_state(LinkState::Standby, NOW);
+            self.board.venues[at].connection.set_state(LinkState::Standby, NOW);
             self.known[at] = origin.map(fresh).unwrap_or_default();
             let venue = &self.board.cluster.as_ref().unwrap().venues[at];
             venue.leader.store(Some(Arc::new("b_3_4".to_owned())));
@@ -802,12 +806,12 @@ mod tests {
         let mut case = Case::new();
         for (at, why) in [(0, "connect: refused"), (1, "silent")] {
             case.known[at] = Known::default();
-            case.board.venues[at].set_state(LinkState::Backoff, NOW);
-            case.board.venues[at].set_last_error(why);
+            case.board.venues[at].connection.set_state(LinkState::Backoff, NOW);
+            case.board.venues[at].connection.set_last_error(why);
         }
-        case.board.venues[1].next_attempt.set(NOW.0 + 2500 * MS);
+        case.board.venues[1].dial.next_attempt.set(NOW.0 + 2500 * MS);
         case.known[0] = fresh(Origin::Own);
-        case.board.venues[0].set_state(LinkState::Connected, NOW);
+        case.board.venues[0].connection.set_state(LinkState::Connected, NOW);
         case.check("degraded", true, "websocket", &["Exchange okx is reconnecting: silent (next attempt in 3 s)"]);
         assert_eq!(case.value()["venues"][1]["nextAttemptMs"], 2500);
         assert_eq!(case.value()["venues"][0]["nextAttemptMs"], Value::Null);
@@ -818,10 +822,10 @@ mod tests {
         let case = Case::new();
         case.board.cut_off.begin(MonoNs(NOW.0 - 31 * SECOND));
         case.board.reload.set_mistakes(&["a.toml:3: no".to_owned(), "a.toml:4: no".to_owned()]);
-        case.board.venues[0].checksum_pairs.set(1);
-        case.board.books[1].checksum_pairs.set(2);
-        case.board.books[1].checksum_one.set(1);
-        case.board.venues[1].unreadable_pairs.set(1);
+        case.board.venues[0].coverage.checksum.pairs.set(1);
+        case.board.books[1].coverage.checksum.pairs.set(2);
+        case.board.books[1].coverage.checksum.one.set(1);
+        case.board.venues[1].coverage.unreadable.pairs.set(1);
         let alerts = [
             "No exchange answers for 31 s: the network line of this machine seems to be down",
             "Checksum fails repeatedly: binance BTC/USDT",
@@ -839,10 +843,10 @@ mod tests {
     #[test]
     fn a_venue_whose_quotes_are_late_is_named_with_its_lag() {
         let case = Case::new();
-        case.board.venues[1].lag_ns.set(300 * MS);
+        case.board.venues[1].lag.lag_ns.set(300 * MS);
         case.check("healthy", true, "websocket", &[]);
-        case.board.venues[1].lag_ns.set(30_040 * MS);
-        case.board.venues[0].behind.set(1);
+        case.board.venues[1].lag.lag_ns.set(30_040 * MS);
+        case.board.venues[0].backlog.behind.set(1);
         let alert = "Exchange okx is 30.0 s late by its stamps, or its clock is wrong: no alert of its quotes";
         case.check("healthy", true, "websocket", &[alert]);
         let venues = &case.value()["venues"];
@@ -898,15 +902,15 @@ mod tests {
     fn an_open_breaker_is_told_and_does_not_blind_us() {
         let case = Case::new();
         let okx = &case.board.venues[1];
-        okx.set_state(LinkState::Backoff, NOW);
-        okx.set_last_error("connect: refused");
-        okx.consecutive_errors.set(6);
-        okx.breaker.set_state(BreakerState::Open);
-        okx.breaker.count_opened("connect: refused");
-        okx.breaker.failures.set(6);
-        okx.breaker.last_failure.set(NOW.0 - 2500 * MS);
-        okx.breaker.until.set(NOW.0 + 57 * SECOND + 1);
-        okx.next_attempt.set(NOW.0 + 57 * SECOND + 1);
+        okx.connection.set_state(LinkState::Backoff, NOW);
+        okx.connection.set_last_error("connect: refused");
+        okx.dial.consecutive_errors.set(6);
+        okx.dial.breaker.set_state(BreakerState::Open);
+        okx.dial.breaker.count_opened("connect: refused");
+        okx.dial.breaker.failures.set(6);
+        okx.dial.breaker.last_failure.set(NOW.0 - 2500 * MS);
+        okx.dial.breaker.until.set(NOW.0 + 57 * SECOND + 1);
+        okx.dial.next_attempt.set(NOW.0 + 57 * SECOND + 1);
         case.check(
             "degraded",
             true,
@@ -934,7 +938,7 @@ mod tests {
             (8000, "healthy", "MONITOR_CAPACITY", 80),
             (8001, "at_capacity", "SCALE_UP_REQUIRED", 80),
         ] {
-            case.board.gateways[0].sse_clients.set(streams);
+            case.board.gateways[0].clients.sse.set(streams);
             let value = case.value();
             assert_eq!(value["status"], status);
             let scaling = json!({"activeConnections": streams, "recommendation": word, "capacityPercentage": percent});
@@ -999,11 +1003,11 @@ mod tests {
     fn pairs_that_never_came_are_told_and_so_are_connections_that_are_not_there() {
         let case = Case::new();
         let okx = &case.board.venues[1];
-        okx.missing_pairs.set(3);
-        okx.missing_one.set(0);
-        okx.connections_wanted.set(2);
-        okx.connections_open.set(1);
-        okx.count_notice("the server will stop");
+        okx.coverage.missing.pairs.set(3);
+        okx.coverage.missing.one.set(0);
+        okx.connection.wanted.set(2);
+        okx.connection.open.set(1);
+        okx.replies.count_notice("the server will stop");
         let symbol = case.directory.symbol(InstrumentId(0)).to_owned();
         let missing = format!("Not subscribed: okx {symbol} gives no price and 2 more");
         case.check("healthy", true, "websocket", &["Exchange okx has 1 of 2 connections", &missing]);
@@ -1019,28 +1023,28 @@ mod tests {
         case.books[1].add(true, 250 * MS);
         case.books[1].add(false, 0);
         let okx = &case.board.books[1];
-        okx.set_state(LinkState::Connected, NOW);
+        okx.connection.set_state(LinkState::Connected, NOW);
         case.check("healthy", true, "websocket", &[]);
-        okx.set_state(LinkState::Backoff, NOW);
-        okx.set_last_error("connect: refused");
+        okx.connection.set_state(LinkState::Backoff, NOW);
+        okx.connection.set_last_error("connect: refused");
         okx.voids.add(BookVoid::Lost, 2);
         case.check("healthy", true, "websocket", &["Order books of okx are reconnecting: connect: refused"]);
         let books = &case.value()["venues"][1]["books"];
         assert_eq!((&books["wanted"], &books["live"], &books["oldestMs"]), (&json!(2), &json!(1), &json!(250)));
         assert_eq!((&books["state"], &books["voids"]["lost"]), (&json!("reconnecting"), &json!(2)));
-        case.board.venues[1].set_state(LinkState::Backoff, NOW);
+        case.board.venues[1].connection.set_state(LinkState::Backoff, NOW);
         case.check("healthy", true, "websocket", &["Exchange okx is reconnecting"]);
     }
 
     #[test]
     fn a_clock_that_is_wrong_against_most_venues_is_suspect() {
         let case = Case::new();
-        case.board.venues[0].clock.set(-600 * SECOND as i64, MS);
+        case.board.venues[0].lag.clock.set(-600 * SECOND as i64, MS);
         case.check("healthy", true, "websocket", &[]);
-        case.board.venues[1].clock.set(-599 * SECOND as i64, MS);
+        case.board.venues[1].lag.clock.set(-599 * SECOND as i64, MS);
         let alert = "Clock suspect: this machine is 599.0 s behind 2 exchanges: binance, okx";
         case.check("healthy", true, "websocket", &[alert]);
-        case.board.venues[1].clock.set(MS as i64, MS);
+        case.board.venues[1].lag.clock.set(MS as i64, MS);
         case.check("healthy", true, "websocket", &[]);
     }
 }

@@ -20,8 +20,8 @@ use crate::time::MonoNs;
 pub fn stats(board: &Board, symbols: u64, exchanges: u64) -> Vec<u8> {
     object(|root| {
         root.text("status", "active").object("stats", |stats| {
-            stats.integer("clientCount", board.gateway_sum(|g| &g.websocket_clients));
-            stats.integer("totalSubscriptions", board.gateway_sum(|g| &g.subscriptions));
+            stats.integer("clientCount", board.gateway_sum(|g| &g.clients.websocket));
+            stats.integer("totalSubscriptions", board.gateway_sum(|g| &g.subscriptions.pairs));
             stats.integer("uniqueSymbols", symbols).integer("uniqueExchanges", exchanges);
         });
     })
@@ -47,7 +47,7 @@ pub fn latency(board: &Board, directory: &Directory) -> Vec<u8> {
         root.object("clocks", |each| {
             for (id, venue) in directory.venues_on() {
                 let gauges = &board.venues[id.index()];
-                let Some((offset_ns, one_way_ns)) = gauges.clock.value() else { continue };
+                let Some((offset_ns, one_way_ns)) = gauges.lag.clock.value() else { continue };
                 each.object(&venue.name, |o| {
                     o.float("offset", offset_ns as f64).integer("oneWay", one_way_ns);
                 });
@@ -85,50 +85,58 @@ fn summary(o: &mut Object<'_>, s: &Summary) {
 type MetricRow<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 const VENUE_ROWS: &[MetricRow<VenueGauges>] = &[
-    ("connected", "1 while the connection is open and subscribed.", |v| u64::from(v.state() == LinkState::Connected)),
-    ("connect_attempts_total", "Attempts to connect.", |v| v.attempts.value()),
-    ("retries_total", "Admin calls and signals that requested an immediate retry.", |v| v.retries.value()),
-    ("connects_total", "Attempts that ended with an open connection.", |v| v.connects.value()),
-    ("disconnects_total", "Connections lost after they were open.", |v| v.disconnects.value()),
-    ("consecutive_errors", "Failures since data last flowed.", |v| v.consecutive_errors.value()),
-    ("received_bytes_total", "Bytes read from the socket, after TLS.", |v| v.bytes.value()),
-    ("frames_total", "Messages read.", |v| v.frames.value()),
-    ("turns_cut_total", "Turns that ended before all received bytes were decoded.", |v| v.turns_cut.value()),
-    ("frames_unused_total", "Messages of unused channels.", |v| v.frames_unused.value()),
-    ("quotes_total", "Tops of book decoded.", |v| v.quotes.value()),
-    ("subscribed_instruments", "Subscriptions that the venue acknowledged.", |v| v.subscribed.value()),
-    ("connections", "Open connections.", |v| v.connections_open.value()),
-    ("connections_wanted", "Connections that should be open.", |v| v.connections_wanted.value()),
-    ("replaced_total", "Connections replaced by a new one before they ended.", |v| v.replaced.value()),
-    ("silent_pairs", "Subscribed pairs that have been silent for longer than usual.", |v| v.silent_pairs.value()),
-    ("missing_pairs", "Pairs that were requested but never arrived.", |v| v.missing_pairs.value()),
-    ("checksum_pairs", "Pairs whose checksum failed three times in a minute.", |v| v.checksum_pairs.value()),
-    ("unreadable_pairs", "Pairs with three unreadable frames within a minute.", |v| v.unreadable_pairs.value()),
-    ("silenced_total", "How often a pair became silent.", |v| v.silenced.value()),
-    ("resubscribed_total", "How often a single pair was resubscribed.", |v| v.resubscribed.value()),
-    ("notices_total", "Announcements of the venue, such as maintenance.", |v| v.notices.value()),
-    ("future_stamps_total", "Timestamps later than their arrival by more than clocks usually differ.", |v| {
-        v.future_stamps.value()
+    ("connected", "1 while the connection is open and subscribed.", |v| {
+        u64::from(v.connection.state() == LinkState::Connected)
     }),
-    ("refused_total", "Rejected subscriptions and requests.", |v| v.refused.value()),
-    ("ring_conflated_total", "Quotes conflated because the ring was full.", |v| v.ring_conflated.value()),
-    ("silences_total", "Silences that closed a connection.", |v| v.silences.value()),
-    ("mute_total", "Open connections that received no price in time.", |v| v.mute.value()),
-    ("breaker_state", "Circuit breaker of its address: 0 closed, 1 half open, 2 open.", |v| v.breaker.state() as u64),
-    ("breaker_failures", "Consecutive failures that it counts.", |v| v.breaker.failures.value()),
-    ("breaker_opened_total", "How often it opened.", |v| v.breaker.opened.value()),
-    ("quotes_lagged_total", "Quotes that were late by the venue's timestamps.", |v| v.lagged.value()),
+    ("connect_attempts_total", "Attempts to connect.", |v| v.dial.attempts.value()),
+    ("retries_total", "Admin calls and signals that requested an immediate retry.", |v| v.dial.retries.value()),
+    ("connects_total", "Attempts that ended with an open connection.", |v| v.connection.connects.value()),
+    ("disconnects_total", "Connections lost after they were open.", |v| v.connection.disconnects.value()),
+    ("consecutive_errors", "Failures since data last flowed.", |v| v.dial.consecutive_errors.value()),
+    ("received_bytes_total", "Bytes read from the socket, after TLS.", |v| v.read.bytes.value()),
+    ("frames_total", "Messages read.", |v| v.read.frames.value()),
+    ("turns_cut_total", "Turns that ended before all received bytes were decoded.", |v| v.read.turns_cut.value()),
+    ("frames_unused_total", "Messages of unused channels.", |v| v.read.frames_unused.value()),
+    ("quotes_total", "Tops of book decoded.", |v| v.quotes.decoded.value()),
+    ("subscribed_instruments", "Subscriptions that the venue acknowledged.", |v| v.coverage.subscribed.value()),
+    ("connections", "Open connections.", |v| v.connection.open.value()),
+    ("connections_wanted", "Connections that should be open.", |v| v.connection.wanted.value()),
+    ("replaced_total", "Connections replaced by a new one before they ended.", |v| v.connection.replaced.value()),
+    ("silent_pairs", "Subscribed pairs that have been silent for longer than usual.", |v| v.silence.pairs.value()),
+    ("missing_pairs", "Pairs that were requested but never arrived.", |v| v.coverage.missing.pairs.value()),
+    ("checksum_pairs", "Pairs whose checksum failed three times in a minute.", |v| v.coverage.checksum.pairs.value()),
+    ("unreadable_pairs", "Pairs with three unreadable frames within a minute.", |v| {
+        v.coverage.unreadable.pairs.value()
+    }),
+    ("silenced_total", "How often a pair became silent.", |v| v.silence.silenced.value()),
+    ("resubscribed_total", "How often a single pair was resubscribed.", |v| v.silence.resubscribed.value()),
+    ("notices_total", "Announcements of the venue, such as maintenance.", |v| v.replies.notices.value()),
+    ("future_stamps_total", "Timestamps later than their arrival by more than clocks usually differ.", |v| {
+        v.lag.future_stamps.value()
+    }),
+    ("refused_total", "Rejected subscriptions and requests.", |v| v.replies.refused.value()),
+    ("ring_conflated_total", "Quotes conflated because the ring was full.", |v| v.quotes.ring_conflated.value()),
+    ("silences_total", "Silences that closed a connection.", |v| v.silence.closed.value()),
+    ("mute_total", "Open connections that received no price in time.", |v| v.silence.mute.value()),
+    ("breaker_state", "Circuit breaker of its address: 0 closed, 1 half open, 2 open.", |v| {
+        v.dial.breaker.state() as u64
+    }),
+    ("breaker_failures", "Consecutive failures that it counts.", |v| v.dial.breaker.failures.value()),
+    ("breaker_opened_total", "How often it opened.", |v| v.dial.breaker.opened.value()),
+    ("quotes_lagged_total", "Quotes that were late by the venue's timestamps.", |v| v.lag.lagged.value()),
     ("lag_ms", "How late its quotes are by their timestamps, while this prevents alerts; otherwise 0.", |v| {
-        v.lag_ns.value() / crate::time::MS
+        v.lag.lag_ns.value() / crate::time::MS
     }),
     ("behind", "Connections that have a backlog or are unusually silent: their quotes cause no alerts.", |v| {
-        v.behind.value()
+        v.backlog.behind.value()
     }),
-    ("backlogs_total", "How often a connection fell behind.", |v| v.backlogs.value()),
-    ("pause_reads_total", "Reads after a pause of 200 ms or more.", |v| v.pause_reads.value()),
-    ("waiting_bytes_total", "Bytes that these reads found waiting.", |v| v.waiting_bytes.value()),
-    ("waiting_bytes_max", "Most bytes that one of these reads found waiting.", |v| v.waiting_bytes_max.value()),
-    ("tls_refused_total", "Attempts that failed because a certificate or TLS was rejected.", |v| v.tls_refused.value()),
+    ("backlogs_total", "How often a connection fell behind.", |v| v.backlog.begun.value()),
+    ("pause_reads_total", "Reads after a pause of 200 ms or more.", |v| v.backlog.pause_reads.value()),
+    ("waiting_bytes_total", "Bytes that these reads found waiting.", |v| v.backlog.waiting_bytes.value()),
+    ("waiting_bytes_max", "Most bytes that one of these reads found waiting.", |v| v.backlog.waiting_bytes_max.value()),
+    ("tls_refused_total", "Attempts that failed because a certificate or TLS was rejected.", |v| {
+        v.dial.tls_refused.value()
+    }),
 ];
 
 const KNOWN_ROWS: &[MetricRow<Known>] = &[
@@ -166,55 +174,61 @@ const CLUSTER_SECONDS: &[Seconds] = &[
 ];
 
 const GATEWAY_ROWS: &[MetricRow<GatewayGauges>] = &[
-    ("websocket_clients", "Open WebSocket clients.", |g| g.websocket_clients.value()),
-    ("sse_clients", "Open SSE streams.", |g| g.sse_clients.value()),
-    ("accepted_total", "Accepted connections.", |g| g.accepted.value()),
-    ("refused_total", "Connections refused at a limit or because file descriptors ran out.", |g| g.refused.value()),
-    ("http_requests_total", "Plain HTTP requests answered.", |g| g.http_requests.value()),
+    ("websocket_clients", "Open WebSocket clients.", |g| g.clients.websocket.value()),
+    ("sse_clients", "Open SSE streams.", |g| g.clients.sse.value()),
+    ("accepted_total", "Accepted connections.", |g| g.clients.accepted.value()),
+    ("refused_total", "Connections refused at a limit or because file descriptors ran out.", |g| {
+        g.clients.refused.value()
+    }),
+    ("http_requests_total", "Plain HTTP requests answered.", |g| g.http.requests.value()),
     ("http_shared_total", "Plain HTTP requests answered with a page rendered less than 20 ms before.", |g| {
-        g.http_shared.value()
+        g.http.shared.value()
     }),
-    ("http_bad_total", "HTTP requests rejected as malformed, too slow or too large.", |g| g.http_bad.value()),
-    ("subscribed_pairs", "Pairs of symbol and exchange over all clients.", |g| g.subscriptions.value()),
-    ("subscribed_symbols", "Distinct symbols over all clients.", |g| g.symbols.value()),
-    ("subscribed_exchanges", "Distinct exchanges over all clients.", |g| g.exchanges.value()),
-    ("followers", "WebSocket clients that follow opportunities.", |g| g.followers.value()),
-    ("sse_pairs", "Distinct pairs with a stream.", |g| g.sse_pairs.value()),
-    ("prices_sent_total", "Price messages written.", |g| g.prices_sent.value()),
-    ("alerts_sent_total", "Alert messages written.", |g| g.alerts_sent.value()),
-    ("opportunities_sent_total", "Opportunity messages written.", |g| g.opportunities_sent.value()),
-    ("sent_bytes_total", "Bytes written to clients.", |g| g.bytes_sent.value()),
-    ("outbox_bytes", "Bytes queued for clients that do not read.", |g| g.outbox_bytes.value()),
+    ("http_bad_total", "HTTP requests rejected as malformed, too slow or too large.", |g| g.http.bad.value()),
+    ("subscribed_pairs", "Pairs of symbol and exchange over all clients.", |g| g.subscriptions.pairs.value()),
+    ("subscribed_symbols", "Distinct symbols over all clients.", |g| g.subscriptions.symbols.count.value()),
+    ("subscribed_exchanges", "Distinct exchanges over all clients.", |g| g.subscriptions.exchanges.count.value()),
+    ("followers", "WebSocket clients that follow opportunities.", |g| g.subscriptions.followers.value()),
+    ("sse_pairs", "Distinct pairs with a stream.", |g| g.subscriptions.sse_pairs.count.value()),
+    ("prices_sent_total", "Price messages written.", |g| g.sent.prices.value()),
+    ("alerts_sent_total", "Alert messages written.", |g| g.sent.alerts.value()),
+    ("opportunities_sent_total", "Opportunity messages written.", |g| g.sent.opportunities.value()),
+    ("sent_bytes_total", "Bytes written to clients.", |g| g.sent.bytes.value()),
+    ("outbox_bytes", "Bytes queued for clients that do not read.", |g| g.sent.waiting_bytes.value()),
     ("outbox_conflated_total", "Prices replaced by a newer one before a slow client received them.", |g| {
-        g.outbox_conflated.value()
+        g.sent.prices_conflated.value()
     }),
-    ("slow_closed_total", "Clients closed because they did not read.", |g| g.slow_closed.value()),
+    ("slow_closed_total", "Clients closed because they did not read.", |g| g.clients.slow_closed.value()),
     ("misbehaved_closed_total", "Clients closed for breaking the protocol or a limit.", |g| {
-        g.misbehaved_closed.value()
+        g.clients.misbehaved_closed.value()
     }),
-    ("client_errors_total", "Client messages answered with an error.", |g| g.client_errors.value()),
-    ("watched_books", "Subscribed order books over all clients.", |g| g.books_watched.value()),
-    ("books_sent_total", "Order book messages written.", |g| g.books_sent.value()),
+    ("client_errors_total", "Client messages answered with an error.", |g| g.clients.errors.value()),
+    ("watched_books", "Subscribed order books over all clients.", |g| g.subscriptions.books.value()),
+    ("books_sent_total", "Order book messages written.", |g| g.sent.books.value()),
     ("books_conflated_total", "States of an order book replaced before a slow client received them.", |g| {
-        g.books_conflated.value()
+        g.sent.books_conflated.value()
     }),
 ];
 
 /// Metrics of book connections, for venues from which books are requested.
 const BOOK_ROWS: &[MetricRow<VenueGauges>] = &[
     ("connected", "1 while the connection for order books is open and subscribed.", |v| {
-        u64::from(v.state() == LinkState::Connected)
+        u64::from(v.connection.state() == LinkState::Connected)
     }),
-    ("connections", "Open connections for order books.", |v| v.connections_open.value()),
-    ("connections_wanted", "Connections for order books that should be open.", |v| v.connections_wanted.value()),
-    ("connect_attempts_total", "Attempts to connect for order books.", |v| v.attempts.value()),
-    ("connects_total", "Attempts that ended with an open connection for order books.", |v| v.connects.value()),
-    ("disconnects_total", "Connections for order books lost after they were open.", |v| v.disconnects.value()),
-    ("consecutive_errors", "Failures since order books last flowed.", |v| v.consecutive_errors.value()),
-    ("received_bytes_total", "Bytes of order books read from the socket, after TLS.", |v| v.bytes.value()),
-    ("frames_total", "Messages read on connections for order books.", |v| v.frames.value()),
-    ("changes_total", "Changes of order books.", |v| v.quotes.value()),
-    ("pages_refused_total", "Book pages that were larger than 16 MiB and not read.", |v| v.pages_refused.value()),
+    ("connections", "Open connections for order books.", |v| v.connection.open.value()),
+    ("connections_wanted", "Connections for order books that should be open.", |v| v.connection.wanted.value()),
+    ("connect_attempts_total", "Attempts to connect for order books.", |v| v.dial.attempts.value()),
+    ("connects_total", "Attempts that ended with an open connection for order books.", |v| {
+        v.connection.connects.value()
+    }),
+    ("disconnects_total", "Connections for order books lost after they were open.", |v| {
+        v.connection.disconnects.value()
+    }),
+    ("consecutive_errors", "Failures since order books last flowed.", |v| v.dial.consecutive_errors.value()),
+    ("received_bytes_total", "Bytes of order books read from the socket, after TLS.", |v| v.read.bytes.value()),
+    ("frames_total", "Messages read on connections for order books.", |v| v.read.frames.value()),
+    ("changes_total", "Changes of order books.", |v| v.quotes.decoded.value()),
+    ("pages_refused_total", "Book pages that were larger than 16 MiB and not read.", |v| v.read.pages_refused.value()),
 ];
 
 const KNOWN_BOOK_ROWS: &[MetricRow<KnownBooks>] =
@@ -254,10 +268,10 @@ pub fn metrics(
     }
     let all = || on.iter().map(|at| (*at, &board.venues[*at]));
     by_reason(&mut out, all(), "venue_decode_errors_total", "Frames that could not be decoded.", &venue, |v| {
-        v.decode_errors.iter().collect()
+        v.read.decode_errors.iter().collect()
     });
     by_reason(&mut out, all(), "venue_dropped_quotes_total", "Rejected quotes.", &venue, |v| {
-        v.dropped.iter().collect()
+        v.quotes.dropped.iter().collect()
     });
     scores(&mut out, board, &on, &venue);
     order_books(&mut out, board, books, now, &venue);
@@ -295,7 +309,7 @@ fn order_books(out: &mut Vec<u8>, board: &Board, known: &[KnownBooks], now: Mono
         "book_decode_errors_total",
         "Frames of order books that could not be decoded.",
         venue,
-        |v| v.decode_errors.iter().collect(),
+        |v| v.read.decode_errors.iter().collect(),
     );
     head(out, "book_oldest_seconds", "Time since the last change of the valid book that changed least recently.");
     for (at, books) in known() {
@@ -303,7 +317,7 @@ fn order_books(out: &mut Vec<u8>, board: &Board, known: &[KnownBooks], now: Mono
     }
     head(out, "book_last_bytes_seconds", "Time since the last bytes of order books; 0 before the first.");
     for (at, v) in gauges() {
-        let ago = match v.last_bytes.value() {
+        let ago = match v.read.last_bytes.value() {
             0 => 0,
             at => now.since(MonoNs(at)),
         };
@@ -322,7 +336,7 @@ fn scores(out: &mut Vec<u8>, board: &Board, on: &[usize], venue: &dyn Fn(usize) 
 
 /// Only for venues whose clock is known.
 fn clocks(out: &mut Vec<u8>, board: &Board, on: &[usize], venue: &dyn Fn(usize) -> String) {
-    let known = || on.iter().filter_map(|at| Some((*at, board.venues[*at].clock.value()?)));
+    let known = || on.iter().filter_map(|at| Some((*at, board.venues[*at].lag.clock.value()?)));
     head(out, "venue_clock_offset_seconds", "How far our wall clock is ahead of the venue's.");
     for (at, (offset_ns, _)) in known() {
         sample(out, "venue_clock_offset_seconds", &venue(at), offset_ns as f64 / 1e9);

@@ -84,30 +84,32 @@ impl Status<'_> {
         let quoted = health.directory.quoted_by(VenueId(at as u16)).count() as u64;
         let fresh = health.known.get(at).map_or(0, |known| known.fresh);
         let mut o = Object::open(out);
-        o.text("exchange", &entry.name).text("state", v.state().word());
+        o.text("exchange", &entry.name).text("state", v.connection.state().word());
         o.text("data", data_state(fresh, quoted)).integer("freshPairs", fresh).integer("quotedPairs", quoted);
-        o.integer("subscribedPairs", v.subscribed.value());
-        o.integer("silentPairs", v.silent_pairs.value()).integer("missingPairs", v.missing_pairs.value());
-        o.integer("connections", v.connections_open.value());
-        o.integer("connectionsWanted", v.connections_wanted.value());
+        o.integer("subscribedPairs", v.coverage.subscribed.value());
+        o.integer("silentPairs", v.silence.pairs.value()).integer("missingPairs", v.coverage.missing.pairs.value());
+        o.integer("connections", v.connection.open.value());
+        o.integer("connectionsWanted", v.connection.wanted.value());
         match health.board.source_of(at) {
             Some(source) => o.text("source", Source::from_u8(source).word()),
             None => o.null("source"),
         };
-        maybe(&mut o, "connectedMs", v.connected_since.value(), since_ms);
-        maybe(&mut o, "lastBytesMs", v.last_bytes.value(), since_ms);
-        o.integer("reconnects", v.connects.value().saturating_sub(1)).integer("disconnects", v.disconnects.value());
-        o.integer("connectionAttempts", v.attempts.value()).integer("consecutiveErrors", v.consecutive_errors.value());
-        match v.last_error() {
+        maybe(&mut o, "connectedMs", v.connection.since.value(), since_ms);
+        maybe(&mut o, "lastBytesMs", v.read.last_bytes.value(), since_ms);
+        o.integer("reconnects", v.connection.connects.value().saturating_sub(1))
+            .integer("disconnects", v.connection.disconnects.value());
+        o.integer("connectionAttempts", v.dial.attempts.value())
+            .integer("consecutiveErrors", v.dial.consecutive_errors.value());
+        match v.connection.last_error() {
             Some(text) => o.text("lastError", &text),
             None => o.null("lastError"),
         };
-        match v.last_notice() {
+        match v.replies.last_notice() {
             Some(text) => o.text("lastNotice", &text),
             None => o.null("lastNotice"),
         };
         counts(&mut o, v);
-        match v.clock.value() {
+        match v.lag.clock.value() {
             Some((offset_ns, one_way_ns)) => {
                 o.float("clockOffsetMs", offset_ns as f64 / 1e6).float("oneWayMs", one_way_ns as f64 / 1e6);
             }
@@ -131,19 +133,22 @@ impl Status<'_> {
         let board = self.health.board;
         let total = |read: fn(&GatewayGauges) -> &Counter| board.gateways.iter().map(|g| read(g).value()).sum();
         o.integer("threads", board.gateways.len() as u64);
-        o.integer("clients", board.gateway_sum(|g| &g.websocket_clients))
-            .integer("streams", board.gateway_sum(|g| &g.sse_clients));
-        o.integer("connections", board.gateway_sum(|g| &g.connections))
-            .integer("followers", board.gateway_sum(|g| &g.followers));
-        o.integer("subscriptions", board.gateway_sum(|g| &g.subscriptions));
-        o.integer("prices", total(|g| &g.prices_sent)).integer("alerts", total(|g| &g.alerts_sent));
-        o.integer("opportunities", total(|g| &g.opportunities_sent)).integer("bytes", total(|g| &g.bytes_sent));
-        o.integer("conflated", total(|g| &g.outbox_conflated)).integer("slowClosed", total(|g| &g.slow_closed));
-        o.integer("misbehavedClosed", total(|g| &g.misbehaved_closed)).integer("errors", total(|g| &g.client_errors));
-        o.integer("accepted", total(|g| &g.accepted)).integer("refused", total(|g| &g.refused));
-        o.integer("requests", total(|g| &g.http_requests)).integer("badRequests", total(|g| &g.http_bad));
-        o.integer("booksWatched", board.gateway_sum(|g| &g.books_watched)).integer("books", total(|g| &g.books_sent));
-        o.integer("booksConflated", total(|g| &g.books_conflated));
+        o.integer("clients", board.gateway_sum(|g| &g.clients.websocket))
+            .integer("streams", board.gateway_sum(|g| &g.clients.sse));
+        o.integer("connections", board.gateway_sum(|g| &g.clients.connections))
+            .integer("followers", board.gateway_sum(|g| &g.subscriptions.followers));
+        o.integer("subscriptions", board.gateway_sum(|g| &g.subscriptions.pairs));
+        o.integer("prices", total(|g| &g.sent.prices)).integer("alerts", total(|g| &g.sent.alerts));
+        o.integer("opportunities", total(|g| &g.sent.opportunities)).integer("bytes", total(|g| &g.sent.bytes));
+        o.integer("conflated", total(|g| &g.sent.prices_conflated))
+            .integer("slowClosed", total(|g| &g.clients.slow_closed));
+        o.integer("misbehavedClosed", total(|g| &g.clients.misbehaved_closed))
+            .integer("errors", total(|g| &g.clients.errors));
+        o.integer("accepted", total(|g| &g.clients.accepted)).integer("refused", total(|g| &g.clients.refused));
+        o.integer("requests", total(|g| &g.http.requests)).integer("badRequests", total(|g| &g.http.bad));
+        o.integer("booksWatched", board.gateway_sum(|g| &g.subscriptions.books))
+            .integer("books", total(|g| &g.sent.books));
+        o.integer("booksConflated", total(|g| &g.sent.books_conflated));
     }
 }
 
@@ -165,17 +170,17 @@ fn maybe(o: &mut Object<'_>, name: &str, number: u64, shown: impl Fn(u64) -> u64
 }
 
 fn counts(o: &mut Object<'_>, v: &VenueGauges) {
-    o.integer("frames", v.frames.value()).integer("unusedFrames", v.frames_unused.value());
-    o.integer("quotes", v.quotes.value()).integer("bytes", v.bytes.value());
-    o.counts("decodeErrors", &v.decode_errors);
-    o.counts("dropped", &v.dropped);
-    o.integer("ringConflated", v.ring_conflated.value()).integer("silences", v.silences.value());
-    o.integer("silenced", v.silenced.value()).integer("resubscribed", v.resubscribed.value());
-    o.integer("replaced", v.replaced.value()).integer("notices", v.notices.value());
-    o.integer("futureStamps", v.future_stamps.value());
-    o.integer("turnsCut", v.turns_cut.value()).integer("checksumPairs", v.checksum_pairs.value());
-    o.integer("mute", v.mute.value()).integer("refused", v.refused.value());
-    o.integer("tlsRefused", v.tls_refused.value());
+    o.integer("frames", v.read.frames.value()).integer("unusedFrames", v.read.frames_unused.value());
+    o.integer("quotes", v.quotes.decoded.value()).integer("bytes", v.read.bytes.value());
+    o.counts("decodeErrors", &v.read.decode_errors);
+    o.counts("dropped", &v.quotes.dropped);
+    o.integer("ringConflated", v.quotes.ring_conflated.value()).integer("silences", v.silence.closed.value());
+    o.integer("silenced", v.silence.silenced.value()).integer("resubscribed", v.silence.resubscribed.value());
+    o.integer("replaced", v.connection.replaced.value()).integer("notices", v.replies.notices.value());
+    o.integer("futureStamps", v.lag.future_stamps.value());
+    o.integer("turnsCut", v.read.turns_cut.value()).integer("checksumPairs", v.coverage.checksum.pairs.value());
+    o.integer("mute", v.silence.mute.value()).integer("refused", v.replies.refused.value());
+    o.integer("tlsRefused", v.dial.tls_refused.value());
 }
 
 fn detector(o: &mut Object<'_>, d: &DetectorGauges) {

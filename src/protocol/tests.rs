@@ -451,20 +451,20 @@ fn a_board() -> (Board, Directory) {
     let directory = Directory::new(vec!["BTC/USDT".into(), "ETH/USDT".into()], venues);
     let board = Board::new(MonoNs(SECOND), 2, 2);
     let binance = &board.venues[0];
-    binance.connects.add(3);
-    binance.set_state(LinkState::Connected, MonoNs(2 * SECOND));
+    binance.connection.connects.add(3);
+    binance.connection.set_state(LinkState::Connected, MonoNs(2 * SECOND));
     binance.set_source(1);
-    binance.last_bytes.set(60 * SECOND);
-    binance.quotes.add(1234);
-    binance.decode_errors.add(DecodeReason::Gap, 1);
-    binance.dropped.add(DropReason::Crossed, 7);
-    board.books[0].set_state(LinkState::Connected, MonoNs(2 * SECOND));
-    board.books[0].quotes.add(99);
+    binance.read.last_bytes.set(60 * SECOND);
+    binance.quotes.decoded.add(1234);
+    binance.read.decode_errors.add(DecodeReason::Gap, 1);
+    binance.quotes.dropped.add(DropReason::Crossed, 7);
+    board.books[0].connection.set_state(LinkState::Connected, MonoNs(2 * SECOND));
+    board.books[0].quotes.decoded.add(99);
     board.books[0].voids.add(BookVoid::Gap, 1);
-    board.venues[1].set_last_error("refused: \u{1b}[31m<b>no</b>");
-    board.gateways[0].websocket_clients.set(3);
-    board.gateways[1].websocket_clients.set(4);
-    board.gateways[1].prices_sent.add(1 << 40);
+    board.venues[1].connection.set_last_error("refused: \u{1b}[31m<b>no</b>");
+    board.gateways[0].clients.websocket.set(3);
+    board.gateways[1].clients.websocket.set(4);
+    board.gateways[1].sent.prices.add(1 << 40);
     (board, directory)
 }
 

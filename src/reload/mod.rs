@@ -170,14 +170,14 @@ impl Reload {
         for (id, venue) in directory.venues_on().filter(|(id, _)| only.is_none_or(|only| only == *id)) {
             let gauges = &board.venues[id.index()];
             let name = &venue.name;
-            let is_whole = gauges.connections_open.value() >= gauges.connections_wanted.value();
-            match gauges.state() {
+            let is_whole = gauges.connection.open.value() >= gauges.connection.wanted.value();
+            match gauges.connection.state() {
                 LinkState::Connected if is_whole => retried.connected.push(name.clone()),
                 LinkState::Standby => retried.standby.push(name.clone()),
-                _ if gauges.held_until.value() > now => retried.held.push(name.clone()),
+                _ if gauges.dial.held_until.value() > now => retried.held.push(name.clone()),
                 _ => retried.dialled.push(name.clone()),
             }
-            if gauges.breaker.state() == BreakerState::Open {
+            if gauges.dial.breaker.state() == BreakerState::Open {
                 retried.breakers.push(name.clone());
             }
         }

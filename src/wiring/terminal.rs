@@ -59,10 +59,10 @@ impl LiveLine {
     fn show(&mut self) {
         let now = Clock::System.now();
         let passed_ns = now.since(std::mem::replace(&mut self.shown, now));
-        let quotes = self.board.venues.iter().map(|v| v.quotes.value()).sum::<u64>();
+        let quotes = self.board.venues.iter().map(|v| v.quotes.decoded.value()).sum::<u64>();
         let rate = quotes.saturating_sub(self.quotes) as f64 / (passed_ns as f64 / 1e9);
         self.quotes = quotes;
-        let connected = self.board.venues.iter().filter(|v| v.state() == LinkState::Connected).count();
+        let connected = self.board.venues.iter().filter(|v| v.connection.state() == LinkState::Connected).count();
         let line = format!(
             "venues {connected}/{}   {rate:.0} quotes/s   {} open opportunities, {} alerts   wire to alert {}",
             self.board.venues.len(),

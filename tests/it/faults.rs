@@ -216,7 +216,7 @@ impl Rig {
         self.hand.advance(STEP_NS);
         self.sim.turn(Duration::ZERO);
         // Dialers live in real time: while one is at work, the others do so, too.
-        if self.board.venues.iter().any(|v| v.state() == LinkState::Connecting) || self.waits_for_pages() {
+        if self.board.venues.iter().any(|v| v.connection.state() == LinkState::Connecting) || self.waits_for_pages() {
             std::thread::sleep(Duration::from_nanos(STEP_NS).saturating_sub(self.stepped.elapsed()));
         }
         self.stepped = Instant::now();
@@ -256,7 +256,7 @@ impl Rig {
     /// Whether a venue whose books begin with pages is connected and has not all of them.
     fn waits_for_pages(&mut self) -> bool {
         (0..VENUES.len()).filter(|venue| PAGED.contains(&VENUES[*venue].facts().name)).any(|venue| {
-            self.board.books[venue].state() == LinkState::Connected
+            self.board.books[venue].connection.state() == LinkState::Connected
                 && (0..INSTRUMENTS.len() as u32).map(InstrumentId).any(|instrument| {
                     self.books.load(self.directory.pair(instrument, VenueId(venue as u16)), 1, &mut self.view);
                     self.view.changes == 0 || self.view.void.is_some()
@@ -421,7 +421,7 @@ fn check(row: &Row, is_half: bool) {
         };
         let text = if row.fault.contains("\"cut\"") { without_span(&text) } else { text };
         let before: Vec<(u64, u64)> =
-            rig.board.venues.iter().map(|v| ((row.counter)(v), v.disconnects.value())).collect();
+            rig.board.venues.iter().map(|v| ((row.counter)(v), v.connection.disconnects.value())).collect();
         let before_of_books: Vec<u64> = rig.board.books.iter().map(row.counter).collect();
         rig.sim.follow(Scenario::read(&text, VENUES).unwrap());
         // Who asks again for a silent instrument may be told its price of that moment: well is who stays so.
@@ -444,7 +444,7 @@ fn check(row: &Row, is_half: bool) {
             if suffers(venue) && (row.well)(name).is_some_and(is_other) {
                 failures.push(format!("{name}: in the fault its prices are well: {well}"));
             }
-            if !suffers(venue) && gauges.disconnects.value() != disconnects {
+            if !suffers(venue) && gauges.connection.disconnects.value() != disconnects {
                 failures.push(format!("{name}: disturbed by others"));
             }
         }
@@ -458,8 +458,12 @@ fn check(row: &Row, is_half: bool) {
         for (venue, back) in VENUES.iter().zip(&back).map(|(v, back)| (v.facts().name, back)) {
             if back.is_none() {
                 let gauges = rig.board.venues.iter().zip(VENUES).find(|(_, v)| v.facts().name == venue).unwrap().0;
-                let why = gauges.last_error().map(|why| why.to_string());
-                failures.push(format!("{venue}: not back {} ms later ({:?}, {why:?})", row.bound_ms, gauges.state()));
+                let why = gauges.connection.last_error().map(|why| why.to_string());
+                failures.push(format!(
+                    "{venue}: not back {} ms later ({:?}, {why:?})",
+                    row.bound_ms,
+                    gauges.connection.state()
+                ));
             }
         }
         println!("{}: back after ms: {back:?}", row.fault.replace('\n', ", "));
@@ -505,7 +509,7 @@ fn a_cut() {
     let row = Row {
         fault: "kind = \"cut\"",
         for_ms: 1000,
-        counter: |v| v.disconnects.value(),
+        counter: |v| v.connection.disconnects.value(),
         moves: everyone,
         well: |_| None,
         ..ROW
@@ -515,7 +519,7 @@ fn a_cut() {
 
 #[test]
 fn half_open_sockets() {
-    let counter = |v: &VenueGauges| v.silences.value();
+    let counter = |v: &VenueGauges| v.silence.closed.value();
     let row = Row { fault: "kind = \"half_open\"", for_ms: 6000, bound_ms: 12_000, counter, moves: everyone, ..ROW };
     check(&row, true);
 }
@@ -527,9 +531,9 @@ fn doubled_frames() {
 
 /// What tells of a frame that is missing or comes too late.
 fn order(gauges: &VenueGauges) -> u64 {
-    gauges.decode_errors.value(DecodeReason::Gap)
-        + gauges.decode_errors.value(DecodeReason::Checksum)
-        + gauges.dropped.value(DropReason::Late)
+    gauges.read.decode_errors.value(DecodeReason::Gap)
+        + gauges.read.decode_errors.value(DecodeReason::Checksum)
+        + gauges.quotes.dropped.value(DropReason::Late)
 }
 
 #[test]
@@ -551,7 +555,7 @@ fn lost_frames() {
 
 #[test]
 fn wrong_checksums() {
-    let counter = |v: &VenueGauges| v.decode_errors.value(DecodeReason::Checksum);
+    let counter = |v: &VenueGauges| v.read.decode_errors.value(DecodeReason::Checksum);
     check(
         &Row { fault: "kind = \"checksum\"", counter, moves: |name| name == "bitfinex", well: |_| None, ..ROW },
         true,
@@ -560,13 +564,14 @@ fn wrong_checksums() {
 
 #[test]
 fn crossed_books() {
-    let counter = |v: &VenueGauges| v.dropped.value(DropReason::Crossed) + v.decode_errors.value(DecodeReason::Gap);
+    let counter =
+        |v: &VenueGauges| v.quotes.dropped.value(DropReason::Crossed) + v.read.decode_errors.value(DecodeReason::Gap);
     check(&Row { fault: "kind = \"crossed\"", bound_ms: 8000, counter, moves: everyone, ..ROW }, true);
 }
 
 #[test]
 fn damaged_frames() {
-    let counter = |v: &VenueGauges| v.decode_errors.total();
+    let counter = |v: &VenueGauges| v.read.decode_errors.total();
     let row =
         Row { fault: "kind = \"damage\"\none_in = 5", bound_ms: 8000, counter, moves: everyone, well: |_| None, ..ROW };
     check(&row, true);
@@ -574,14 +579,14 @@ fn damaged_frames() {
 
 #[test]
 fn too_many_requests() {
-    let counter = |v: &VenueGauges| v.breaker.opened.value();
+    let counter = |v: &VenueGauges| v.dial.breaker.opened.value();
     let fault = "kind = \"too_many_requests\"\nretry_after_s = 4";
     check(&Row { fault, bound_ms: 8000, counter, moves: everyone, ..ROW }, true);
 }
 
 #[test]
 fn maintenance() {
-    let counter = |v: &VenueGauges| v.disconnects.value() + v.notices.value();
+    let counter = |v: &VenueGauges| v.connection.disconnects.value() + v.replies.notices.value();
     // Who keeps the connection says when it is over; who asks for another one serves it.
     let well = |name: &str| Some(["binance", "binanceus", "okx", "bitstamp"].contains(&name));
     let row = Row { fault: "kind = \"maintenance\"", bound_ms: 8000, counter, moves: everyone, well, ..ROW };
@@ -633,12 +638,12 @@ fn a_halt_that_a_stream_tells_marks_the_price_at_once_and_closes_its_alerts() {
         assert!(rig.told.iter().any(is_closed), "{name}: {:?}", rig.told);
         // Its prices go on, and are no legs.
         rig.told.clear();
-        let before = rig.board.venues[at].quotes.value();
+        let before = rig.board.venues[at].quotes.decoded.value();
         for size in 1..100 {
             control.set_quote(name, "BTC/USDT", Level { size: Decimal::new(size, 2), ..bid }, ask).unwrap();
             rig.run(10);
         }
-        assert!(rig.board.venues[at].quotes.value() > before + 10, "{name} quotes nothing");
+        assert!(rig.board.venues[at].quotes.decoded.value() > before + 10, "{name} quotes nothing");
         assert_eq!((cell(&rig, btc).state, cell(&rig, eth).state), (CellState::Halted, CellState::Live), "{name}");
         assert!(!rig.told.iter().any(is_leg), "{name}: {:?}", rig.told);
         control.release(name, "BTC/USDT").unwrap();
@@ -656,9 +661,9 @@ fn a_halt_outlasts_the_connection_that_told_of_it() {
         let state = |rig: &Rig, pair| rig.matrix.load().load(pair).state;
         rig.sim.follow(halted(name, &format!("[[fault]]\nvenue = \"{name}\"\nkind = \"cut\"\nfrom_s = 1\n")));
         assert!(rig.until(1000, |rig| state(rig, btc) == CellState::Halted).is_ok(), "{name}");
-        let disconnects = rig.board.venues[at].disconnects.value();
+        let disconnects = rig.board.venues[at].connection.disconnects.value();
         assert!(
-            rig.until(3000, |rig| rig.board.venues[at].disconnects.value() > disconnects).is_ok(),
+            rig.until(3000, |rig| rig.board.venues[at].connection.disconnects.value() > disconnects).is_ok(),
             "{name}: no cut"
         );
         let is_back = |rig: &mut Rig| {
@@ -673,7 +678,7 @@ fn a_halt_outlasts_the_connection_that_told_of_it() {
 #[test]
 fn a_clock_that_jumps_back_and_forth() {
     // Nothing tells a clock that is behind from quotes that are late.
-    let counter = |v: &VenueGauges| v.lagged.value();
+    let counter = |v: &VenueGauges| v.lag.lagged.value();
     let fault = "kind = \"clock\"\noffset_ms = -3600000";
     check(&Row { fault, bound_ms: 1500, counter, moves: everyone, ..ROW }, true);
     // When one that was ahead is set right, that is taken for lag during the ten seconds until it is sure.
@@ -684,21 +689,21 @@ fn a_clock_that_jumps_back_and_forth() {
 #[test]
 fn a_clock_that_is_a_little_late() {
     // Nothing tells it from quotes that are late.
-    let counter = |v: &VenueGauges| v.lagged.value();
+    let counter = |v: &VenueGauges| v.lag.lagged.value();
     let row = Row { fault: "kind = \"clock\"\noffset_ms = -1500", counter, moves: everyone, ..ROW };
     check(&row, true);
 }
 
 #[test]
 fn refused_connections() {
-    let counter = |v: &VenueGauges| v.disconnects.value();
+    let counter = |v: &VenueGauges| v.connection.disconnects.value();
     check(&Row { fault: "kind = \"refused\"", bound_ms: 8000, counter, moves: everyone, ..ROW }, true);
     check(&Row { fault: "kind = \"refused\"", bound_ms: 8000, counter, moves: everyone, ..ROW }, false);
 }
 
 #[test]
 fn certificates_that_do_not_hold() {
-    let counter = |v: &VenueGauges| v.tls_refused.value();
+    let counter = |v: &VenueGauges| v.dial.tls_refused.value();
     for fault in ["kind = \"tls_expired\"", "kind = \"tls_wrong_name\""] {
         // The wait for the next attempt is drawn, up to the longest one of the backoff.
         let bound_ms = backoff::LONGEST_NS / MS + 5000;
@@ -715,7 +720,7 @@ fn lateness_unseen(name: &str) -> u64 {
 
 #[test]
 fn slow_frames() {
-    let (fault, counter) = ("kind = \"slow\"\nbytes_per_s = 1024", |v: &VenueGauges| v.lagged.value());
+    let (fault, counter) = ("kind = \"slow\"\nbytes_per_s = 1024", |v: &VenueGauges| v.lag.lagged.value());
     let row = Row { fault, bound_ms: 8000, counter, moves: everyone, well: |_| None, hair_ns: lateness_unseen, ..ROW };
     check(&row, true);
     // In these markets KuCoin's two instruments are stamped alike and come one after the other, and Kraken says a price
@@ -726,20 +731,20 @@ fn slow_frames() {
 
 #[test]
 fn late_frames_at_the_full_rate() {
-    let (fault, counter) = ("kind = \"lag\"\nlate_ms = 1000", |v: &VenueGauges| v.lagged.value());
+    let (fault, counter) = ("kind = \"lag\"\nlate_ms = 1000", |v: &VenueGauges| v.lag.lagged.value());
     let row = Row { fault, bound_ms: 3000, counter, moves: everyone, well: |_| None, hair_ns: lateness_unseen, ..ROW };
     check(&row, true);
 }
 
 #[test]
 fn a_clock_that_drifts() {
-    let counter = |v: &VenueGauges| v.lagged.value();
+    let counter = |v: &VenueGauges| v.lag.lagged.value();
     check(&Row { fault: "kind = \"drift\"\nppm = 200", counter, well: |_| Some(true), ..ROW }, true);
 }
 
 #[test]
 fn a_reconnect_whose_first_prices_are_stale() {
-    let counter = |v: &VenueGauges| v.disconnects.value();
+    let counter = |v: &VenueGauges| v.connection.disconnects.value();
     let fault = "kind = \"reconnect\"\nstale_ms = 2000";
     check(&Row { fault, counter, moves: everyone, well: |_| None, hair_ns: staleness_unseen, ..ROW }, true);
 }

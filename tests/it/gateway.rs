@@ -191,10 +191,10 @@ impl Rig {
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
         let board = Arc::new(Board::new(clock.now(), VENUES.len(), 1));
         // There are no feeds: venues with prices count as connected for books, too.
-        board.books.iter().for_each(|books| books.set_state(LinkState::Connected, clock.now()));
+        board.books.iter().for_each(|books| books.connection.set_state(LinkState::Connected, clock.now()));
         for gauges in &board.venues {
             gauges.set_source(1);
-            gauges.set_state(LinkState::Connected, clock.now());
+            gauges.connection.set_state(LinkState::Connected, clock.now());
         }
         let (events, opportunities) = rtrb::RingBuffer::new(64);
         let (changes, days) = (Arc::new(Changes::new(directory.pairs())), Arc::new(DayTable::new(directory.pairs())));
@@ -509,7 +509,7 @@ fn unsubscribing_leaves_the_rest() {
     assert_eq!(client.collect(Duration::from_millis(1100)), [""; 0]);
     client.send(json!({"action": "unsubscribe", "symbols": ["ETH/USDT"], "exchanges": ["binance"]}));
     assert!(client.text().contains(r#""symbols":[],"exchanges":[]"#));
-    rig.wait_until("no pairs", |board| board.gateways[0].symbols.value() == 0);
+    rig.wait_until("no pairs", |board| board.gateways[0].subscriptions.symbols.count.value() == 0);
     // The subscription is empty again.
     assert!(client.subscribe(&["BTC/USDT"], &["binance"]).contains(r#""symbols":["BTC/USDT"]"#));
     assert_eq!(client.next()["type"], "price");
@@ -570,7 +570,7 @@ fn an_alert_is_sent_to_all_subscribers_of_the_symbol_for_any_exchanges() {
     assert_eq!(alert.matches(':').count(), 9, "{alert}");
     assert_eq!(with.next()["symbol"], "btc/usdt");
     assert_eq!(other.collect(Duration::from_millis(200)), [""; 0]);
-    rig.wait_until("alerts counted", |board| board.gateways[0].alerts_sent.value() == 2);
+    rig.wait_until("alerts counted", |board| board.gateways[0].sent.alerts.value() == 2);
 }
 
 #[test]
@@ -614,7 +614,7 @@ fn stats_count_pairs() {
     let expected = json!({"clientCount": 2, "totalSubscriptions": 7, "uniqueSymbols": 2, "uniqueExchanges": 3});
     assert_eq!(rig.json("/api/websocket/stats").1["stats"], expected);
     drop(b);
-    rig.wait_until("one client", |board| board.gateways[0].subscriptions.value() == 6);
+    rig.wait_until("one client", |board| board.gateways[0].subscriptions.pairs.value() == 6);
 }
 
 #[test]
@@ -778,7 +778,7 @@ fn clients_with_equal_subscriptions_leave_independently() {
     }
     clients.truncate(10);
     clients.swap(0, 9);
-    rig.wait_until("ten left", |board| board.gateways[0].websocket_clients.value() == 10);
+    rig.wait_until("ten left", |board| board.gateways[0].clients.websocket.value() == 10);
     rig.quote("BTC/USDT", "binance", "3", "4");
     for client in &mut clients {
         while client.next()["bid"] != 3 {}
@@ -812,7 +812,7 @@ fn a_client_that_does_not_read_is_conflated_then_closed_without_delaying_others(
     }
     let mut last = 0;
     let begun = Instant::now();
-    while rig.board.gateways[0].slow_closed.value() == 0 {
+    while rig.board.gateways[0].clients.slow_closed.value() == 0 {
         assert!(begun.elapsed() < PATIENCE, "the slow client was kept");
         last += 1;
         rig.quote("BTC/USDT", "binance", &last.to_string(), "1000000");
@@ -822,8 +822,8 @@ fn a_client_that_does_not_read_is_conflated_then_closed_without_delaying_others(
         }
     }
     let gauges = &rig.board.gateways[0];
-    assert!(gauges.outbox_conflated.value() > 0);
-    rig.wait_until("gone", |board| board.gateways[0].websocket_clients.value() == 1);
+    assert!(gauges.sent.prices_conflated.value() > 0);
+    rig.wait_until("gone", |board| board.gateways[0].clients.websocket.value() == 1);
     // The kernel drops unsent bytes, too: the connection is reset, however much the client reads now.
     let end = loop {
         match slow.socket.read() {
@@ -846,7 +846,7 @@ fn alerts_wait_up_to_a_limit_then_the_client_is_notified_and_closed() {
     let mut slow = Client::over(rig.address, Wire { tcp, hand: None });
     slow.subscribe(&["BTC/USDT"], &[]);
     let mut given = 0;
-    while rig.board.gateways[0].slow_closed.value() == 0 {
+    while rig.board.gateways[0].clients.slow_closed.value() == 0 {
         if rig.events.slots() > 0 {
             rig.opportunity("BTC/USDT", ("kraken", "42500"), ("binance", "42925"), Change::Repeated, true);
             given += 1;
@@ -938,7 +938,7 @@ fn a_client_that_reads_again_receives_the_newest_prices() {
     client.send(json!({"action": "subscribe", "symbols": spellings, "exchanges": ["binance"], "intervalMs": 0}));
     client.next();
     let mut last = 0;
-    while rig.board.gateways[0].outbox_conflated.value() < 1000 {
+    while rig.board.gateways[0].sent.prices_conflated.value() < 1000 {
         last += 1;
         rig.quote("BTC/USDT", "binance", &last.to_string(), "1000000");
         rig.pass(1);
@@ -995,7 +995,7 @@ fn invalid_frames_are_closed_with_the_right_code() {
         // Then the connection is closed.
         assert_eq!(client.socket.get_mut().read(&mut [0; 10]).unwrap_or(0), 0, "{what}");
     }
-    rig.wait_until("all gone", |board| board.gateways[0].websocket_clients.value() == 0);
+    rig.wait_until("all gone", |board| board.gateways[0].clients.websocket.value() == 0);
 }
 
 #[test]
@@ -1004,7 +1004,7 @@ fn a_close_is_answered() {
     let mut client = rig.client();
     client.socket.close(None).unwrap();
     assert_eq!(client.close_code(), None);
-    rig.wait_until("gone", |board| board.gateways[0].websocket_clients.value() == 0);
+    rig.wait_until("gone", |board| board.gateways[0].clients.websocket.value() == 0);
 }
 
 #[test]
@@ -1016,7 +1016,7 @@ fn ten_errors_close_a_connection() {
         assert_eq!(client.next()["type"], "error");
     }
     assert_eq!(client.close_code(), Some(1008));
-    rig.wait_until("counted", |board| board.gateways[0].misbehaved_closed.value() == 1);
+    rig.wait_until("counted", |board| board.gateways[0].clients.misbehaved_closed.value() == 1);
 }
 
 #[test]
@@ -1087,7 +1087,7 @@ fn a_silent_client_is_pinged_and_then_closed() {
     // This one answers, because it reads.
     let mut clients = (0..8).map(|_| {
         assert_eq!(alive.collect(Duration::from_millis(100)), [""; 0]);
-        rig.board.gateways[0].websocket_clients.value()
+        rig.board.gateways[0].clients.websocket.value()
     });
     assert!(clients.by_ref().take(4).all(|clients| clients == 2), "it was closed too early");
     assert_eq!(clients.last(), Some(1));
@@ -1102,7 +1102,7 @@ fn stopping_closes_clients_with_1001() {
     let mut client = rig.client();
     let mut stream = rig.raw();
     stream.write_all(b"GET /api/market-data/stream?pairs=BTC/USDT HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    rig.wait_until("stream open", |board| board.gateways[0].sse_clients.value() == 1);
+    rig.wait_until("stream open", |board| board.gateways[0].clients.sse.value() == 1);
     rig.stop.request();
     assert_eq!(client.close_code(), Some(1001));
     let mut rest = Vec::new();
@@ -1188,10 +1188,10 @@ fn a_stream_begins_with_connected_and_its_prices() {
     assert_eq!(events.so_far(), "", "bursts must leave 600 ms between them");
     rig.pass(400);
     assert_eq!(events.event()["pair"], "BTC/USDT");
-    rig.wait_until("gauges", |board| board.gateways[0].sse_pairs.value() == 2);
+    rig.wait_until("gauges", |board| board.gateways[0].subscriptions.sse_pairs.count.value() == 2);
     drop(events);
     rig.wait_until("closed", |board| {
-        board.gateways[0].sse_clients.value() == 0 && board.gateways[0].sse_pairs.value() == 0
+        board.gateways[0].clients.sse.value() == 0 && board.gateways[0].subscriptions.sse_pairs.count.value() == 0
     });
 }
 
@@ -1311,11 +1311,11 @@ fn a_quiet_pair_on_a_connected_link_has_a_new_timestamp() {
     let mut rig = Rig::new();
     rig.day("BTC/USDT", "binance", 1.5);
     rig.quote("BTC/USDT", "binance", "1", "2");
-    rig.board.venues[0].last_bytes.set(rig.clock.now().0);
+    rig.board.venues[0].read.last_bytes.set(rig.clock.now().0);
     let now = rig.clock.unix().ms();
     let (_, value) = rig.json("/api/market-data/prices?pairs=BTC/USDT");
     assert!(value["BTC/USDT"]["timestamp"].as_u64().unwrap().abs_diff(now) < 5000, "{value}");
-    rig.board.venues[0].set_state(LinkState::Backoff, rig.clock.now());
+    rig.board.venues[0].connection.set_state(LinkState::Backoff, rig.clock.now());
     let (_, value) = rig.json("/api/market-data/prices?pairs=BTC/USDT");
     assert_eq!(value["BTC/USDT"]["timestamp"], 1_700_000_000_123u64);
 }
@@ -1655,7 +1655,7 @@ fn an_invalid_request_receives_one_response_and_is_closed() {
         assert_eq!(reply.matches("HTTP/1.1 ").count(), 1, "{request:?}: {reply}");
         assert!(reply.contains("\r\nConnection: close\r\n"), "{request:?}: {reply}");
     }
-    rig.wait_until("counted", |board| board.gateways[0].http_bad.value() == cases.len() as u64);
+    rig.wait_until("counted", |board| board.gateways[0].http.bad.value() == cases.len() as u64);
 }
 
 #[test]
@@ -1781,9 +1781,9 @@ fn connections_above_the_limit_are_closed() {
     let rig = Rig::with(options(|o| o.clients.connections_max = 2));
     let held = [rig.client(), rig.client()];
     assert_eq!(rig.raw().read(&mut [0; 10]).unwrap_or(0), 0);
-    rig.wait_until("refused", |board| board.gateways[0].refused.value() >= 1);
+    rig.wait_until("refused", |board| board.gateways[0].clients.refused.value() >= 1);
     drop(held);
-    rig.wait_until("room", |board| board.gateways[0].websocket_clients.value() == 0);
+    rig.wait_until("room", |board| board.gateways[0].clients.websocket.value() == 0);
     rig.client();
 }
 
@@ -1800,7 +1800,7 @@ fn a_full_gateway_still_answers_liveness_and_readiness_checks() {
     assert!(exchange(rig.address, UPGRADE.as_bytes()).starts_with("HTTP/1.1 503 "));
     let twice = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2);
     assert_eq!(exchange(rig.address, twice.as_bytes()).matches("HTTP/1.1 200 ").count(), 1, "its place is for others");
-    assert_eq!(rig.board.gateways[0].connections.value(), 2);
+    assert_eq!(rig.board.gateways[0].clients.connections.value(), 2);
 }
 
 #[test]
@@ -1810,7 +1810,7 @@ fn the_connections_of_an_address_are_limited() {
     let held = [rig.client(), rig.client()];
     assert_eq!((rig.get("/livez").0, rig.get("/api").0), (200, 503));
     drop(held);
-    rig.wait_until("room", |board| board.gateways[0].websocket_clients.value() == 0);
+    rig.wait_until("room", |board| board.gateways[0].clients.websocket.value() == 0);
     rig.client();
 }
 

@@ -513,7 +513,7 @@ fn under_load_lateness_is_reported_and_no_old_price_is_alerted() {
             run.step(UPDATES);
         }
         for (pipe, gauges) in run.rig.pipes.iter_mut().zip(&run.rig.board.venues) {
-            pipe.read_max = (gauges.bytes.value() * STEP_MS / COUNT_MS * READ_TIMES) as usize;
+            pipe.read_max = (gauges.read.bytes.value() * STEP_MS / COUNT_MS * READ_TIMES) as usize;
         }
         let (calm_ms, burst_ms) = (20_000, 4_000);
         let mut late_since = [None; VENUES.len()];
@@ -531,7 +531,7 @@ fn under_load_lateness_is_reported_and_no_old_price_is_alerted() {
                 let Some(since) = *late_since else { continue };
                 late += 1;
                 let gauges = &run.rig.board.venues[venue];
-                let is_reported = gauges.behind.value() > 0 || gauges.lag_ns.value() > 0;
+                let is_reported = gauges.backlog.behind.value() > 0 || gauges.lag.lag_ns.value() > 0;
                 let name = VENUES[venue];
                 assert!(
                     is_reported || now.since(since) <= REPORTED_NS,
@@ -546,7 +546,7 @@ fn under_load_lateness_is_reported_and_no_old_price_is_alerted() {
             assert!(run.rig.elapsed_ms() < 200_000, "{times} times: the backlog does not end");
         }
         for (gauges, name) in run.rig.board.venues.iter().zip(VENUES) {
-            let state = (gauges.behind.value(), gauges.lag_ns.value());
+            let state = (gauges.backlog.behind.value(), gauges.lag.lag_ns.value());
             assert_eq!(state, (0, 0), "{times} times: {name} is not over it");
         }
         let (wrong, alerts, _) = judge_alerts(&run);

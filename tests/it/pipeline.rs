@@ -219,7 +219,7 @@ impl Pipeline {
     }
 
     fn check_bounds(&self) {
-        let outbox = self.board.gateways[0].outbox_bytes.value();
+        let outbox = self.board.gateways[0].sent.waiting_bytes.value();
         let most = GatewayOptions::default().clients.outboxes_max as u64;
         assert!(outbox <= most, "{outbox} bytes wait for clients");
         assert_eq!(self.board.detector.events_lost.value(), 0);

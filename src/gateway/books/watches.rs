@@ -90,7 +90,7 @@ fn is_stale(received: MonoNs, snapshot: &Snapshot<'_>) -> bool {
 
 /// Only the instance that leads a venue is connected to it.
 fn is_led_elsewhere(board: &Board, venue: VenueId) -> bool {
-    board.venues[venue.index()].state() == LinkState::Standby
+    board.venues[venue.index()].connection.state() == LinkState::Standby
 }
 
 fn leader(board: &Board, venue: VenueId) -> Option<Arc<String>> {
@@ -531,7 +531,7 @@ mod tests {
         assert_eq!(location.load(5, &mut view, &fixture.snapshot()), BookState::None(Absence::Waiting));
         survey(&mut known, &fixture.snapshot());
         assert_eq!(known, [KnownBooks { wanted: 1, live: 0, oldest_ns: 0 }]);
-        fixture.board.venues[0].set_state(LinkState::Standby, MonoNs(1));
+        fixture.board.venues[0].connection.set_state(LinkState::Standby, MonoNs(1));
         let leader = Arc::new("b_3_4".to_owned());
         fixture.board.cluster.as_ref().unwrap().venues[0].leader.store(Some(Arc::clone(&leader)));
         let state = location.load(5, &mut view, &fixture.snapshot());

@@ -92,7 +92,7 @@ impl HttpResponder {
         let is_shared = routes::is_shared(&request.path);
         let target = if is_shared { format!("{}?{}", request.path, request.query) } else { String::new() };
         if let Some(page) = self.cache.find(&target, snapshot.client_now) {
-            snapshot.gauges().http_shared.add(1);
+            snapshot.gauges().http.shared.add(1);
             return self.send_page(key, (method, keep_alive), &page, clients, snapshot);
         }
         // A page shows the present numbers of this gateway.
@@ -120,7 +120,7 @@ impl HttpResponder {
 
     fn context<'a>(&'a self, clients: &Clients, services: &'a Services, snapshot: &Snapshot<'a>) -> PageContext<'a> {
         let others = snapshot.board.gateways.iter().enumerate().filter(|(at, _)| *at != snapshot.index);
-        let elsewhere: u64 = others.map(|(_, gauges)| gauges.sse_clients.value()).sum();
+        let elsewhere: u64 = others.map(|(_, gauges)| gauges.clients.sse.value()).sum();
         PageContext {
             snapshot: *snapshot,
             subscriptions: &services.prices.subscriptions,
@@ -204,7 +204,7 @@ impl HttpResponder {
         let peer = client.transport.peer().map(|address| address.ip());
         let caller = snapshot.options.clients.addresses.caller(peer, &request.forwarded_for);
         if let Err(refusal) = self.forward(request, ticket, caller, snapshot.client_now) {
-            snapshot.gauges().http_bad.add(1);
+            snapshot.gauges().http.bad.add(1);
             let page = Page::failure(refusal.status, &refusal.text);
             let page = Page { lines: format!("{}{}", refusal.lines, page.lines).into(), ..page };
             self.send_page(key, (Method::Post, request.keep_alive), &page, clients, snapshot);

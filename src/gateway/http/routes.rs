@@ -5,8 +5,6 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
-
 use crate::gateway::books::watches::{BookLocation, shown};
 use crate::gateway::connection::SOCKET_PATH;
 use crate::gateway::http::assets;
@@ -24,7 +22,8 @@ use crate::market::survival::PairSurvival;
 use crate::market::{Decimal, Figure, PairId};
 use crate::matrix::CellQuote;
 use crate::matrix::books::LEVELS_MAX;
-use crate::metrics::{GatewayGauges, Gauge};
+use crate::metrics::GatewayGauges;
+use crate::metrics::gateway::NameGauges;
 use crate::protocol::health::Health;
 use crate::protocol::status::{self, ServiceLimits, Status};
 use crate::protocol::survival::{SurvivalOf, SurvivalRow};
@@ -147,26 +146,24 @@ const NO_CACHE: &str = "Cache-Control: no-cache\r\n";
 const NO_STORE: &str = "Cache-Control: no-store\r\n";
 
 fn stats(context: &PageContext<'_>, _: &Request) -> Answer {
-    let (symbols, exchanges) = (others(context, |g| &g.symbol_names), others(context, |g| &g.exchange_names));
     // Other gateways publish no unknown names: these count once for each gateway.
     let gateways = &context.snapshot.board.gateways;
-    let unique = |own: &Names, others: &[Arc<Vec<String>>], all: fn(&GatewayGauges) -> &Gauge| {
+    let unique = |own: &Names, all: fn(&GatewayGauges) -> &NameGauges| {
+        let others = others(context, all);
         let known = own.texts().count() + others.iter().map(|names| names.len()).sum::<usize>();
-        let unknown = gateways.iter().map(|gateway| all(gateway).value()).sum::<u64>().saturating_sub(known as u64);
-        all_names(own, others).len() as u64 + unknown
+        let count: u64 = gateways.iter().map(|gateway| all(gateway).count.value()).sum();
+        all_names(own, &others).len() as u64 + count.saturating_sub(known as u64)
     };
-    let symbols = unique(&context.subscriptions.names.symbols, &symbols, |gateway| &gateway.symbols);
-    let exchanges = unique(&context.subscriptions.names.exchanges, &exchanges, |gateway| &gateway.exchanges);
+    let names = &context.subscriptions.names;
+    let symbols = unique(&names.symbols, |gateway| &gateway.subscriptions.symbols);
+    let exchanges = unique(&names.exchanges, |gateway| &gateway.subscriptions.exchanges);
     json(200, NO_STORE, report::stats(context.snapshot.board, symbols, exchanges))
 }
 
 /// The names that clients of the other gateways use, as last published.
-fn others(
-    context: &PageContext<'_>,
-    names: fn(&GatewayGauges) -> &ArcSwapOption<Vec<String>>,
-) -> Vec<Arc<Vec<String>>> {
+fn others(context: &PageContext<'_>, names: fn(&GatewayGauges) -> &NameGauges) -> Vec<Arc<Vec<String>>> {
     let others = context.snapshot.board.gateways.iter().enumerate().filter(|(at, _)| *at != context.snapshot.index);
-    others.filter_map(|(_, gauges)| names(gauges).load_full()).collect()
+    others.filter_map(|(_, gauges)| names(gauges).names.load_full()).collect()
 }
 
 /// Those and this gateway's own, each once.
@@ -298,7 +295,7 @@ fn health_of<'a>(context: &PageContext<'a>, stream_pairs: Vec<&'a str>) -> Healt
 }
 
 fn health(context: &PageContext<'_>, _: &Request) -> Answer {
-    let others = others(context, |gauges| &gauges.stream_pairs);
+    let others = others(context, |gauges| &gauges.subscriptions.sse_pairs);
     let stream_pairs = all_names(&context.subscriptions.names.pairs, &others);
     let report = Health { stream_pairs, ..health_of(context, Vec::new()) };
     json(if report.status() == "healthy" { 200 } else { 503 }, NO_CACHE, report.text())

@@ -305,7 +305,7 @@ fn a_follower_makes_no_alert_of_a_leg_that_its_leader_would_refuse() {
     let mut changed = |leader: &mut Node, follower: &mut Node, what: &str, delay, is_open: bool| {
         until(&mut [leader, follower], what, |nodes| {
             sequence += 1;
-            if nodes[0].board.venues[OKX.index()].behind.value() == 0 {
+            if nodes[0].board.venues[OKX.index()].backlog.behind.value() == 0 {
                 let quote = nodes[0].quote(0, OKX, 10_000, sequence);
                 nodes[0].merge(FeedEvent::Quote(Quote { delay, ..quote }));
             }
@@ -314,18 +314,18 @@ fn a_follower_makes_no_alert_of_a_leg_that_its_leader_would_refuse() {
         });
     };
     changed(&mut leader, &mut follower, "an opportunity", Delay::None, true);
-    leader.board.venues[OKX.index()].lag_ns.set(30 * SECOND);
+    leader.board.venues[OKX.index()].lag.lag_ns.set(30 * SECOND);
     changed(&mut leader, &mut follower, "the end of it: late quotes", Delay::Lagging, false);
     assert_eq!(follower.cell(0, OKX).delay, Delay::Lagging);
     until(&mut [&mut leader, &mut follower], "the lag", |nodes| {
-        nodes[1].board.venues[OKX.index()].lag_ns.value() == 30 * SECOND
+        nodes[1].board.venues[OKX.index()].lag.lag_ns.value() == 30 * SECOND
     });
-    leader.board.venues[OKX.index()].lag_ns.set(0);
+    leader.board.venues[OKX.index()].lag.lag_ns.set(0);
     changed(&mut leader, &mut follower, "it again", Delay::None, true);
-    leader.board.venues[OKX.index()].behind.set(1);
+    leader.board.venues[OKX.index()].backlog.behind.set(1);
     changed(&mut leader, &mut follower, "the end of it: a backlog", Delay::None, false);
     assert_eq!(follower.cell(0, OKX).state, CellState::Live);
-    leader.board.venues[OKX.index()].behind.set(0);
+    leader.board.venues[OKX.index()].backlog.behind.set(0);
     changed(&mut leader, &mut follower, "it again", Delay::None, true);
     for (is_halted, state) in [(true, CellState::Halted), (false, CellState::Live)] {
         leader.directory.set_halted(InstrumentId(0), OKX, HaltedBy::List, is_halted);

@@ -121,13 +121,13 @@ impl Node {
         let now = Clock::System.now();
         for (at, venue) in self.board.venues.iter().enumerate() {
             let on = self.switch.is_on(VenueId(at as u16));
-            if !on && venue.state() == LinkState::Connected {
-                venue.set_state(LinkState::Idle, now);
-            } else if on && venue.state() != LinkState::Connected {
-                venue.set_state(LinkState::Connected, now);
-                venue.connected_since.set(now.0);
+            if !on && venue.connection.state() == LinkState::Connected {
+                venue.connection.set_state(LinkState::Idle, now);
+            } else if on && venue.connection.state() != LinkState::Connected {
+                venue.connection.set_state(LinkState::Connected, now);
+                venue.connection.since.set(now.0);
             } else if on {
-                venue.quotes.add(1);
+                venue.quotes.decoded.add(1);
             }
         }
     }

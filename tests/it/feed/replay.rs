@@ -177,7 +177,7 @@ fn bad_lines_and_frames_are_passed_over() {
     );
     let it = replay(vec![file.of(&toy::PLAIN)], 1024, ReplayPace::Max);
     assert_eq!(sequences(&it.events), [1]);
-    assert_eq!(it.board.venues[0].decode_errors.total(), 1);
+    assert_eq!(it.board.venues[0].read.decode_errors.total(), 1);
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn every_capture_replays_to_what_its_codec_reads() {
             let expected = decoded(venue, &it.directory, &path);
             assert_eq!(quotes.len(), expected.len(), "{path:?}");
             assert!(quotes == expected, "{path:?}");
-            assert_eq!(it.board.venues[0].ring_conflated.value(), 0, "{path:?}");
+            assert_eq!(it.board.venues[0].quotes.ring_conflated.value(), 0, "{path:?}");
         }
     }
 }

@@ -142,7 +142,7 @@ impl Rig {
     }
 
     fn breaker(&self) -> BreakerState {
-        self.board.venues[0].breaker.state()
+        self.board.venues[0].dial.breaker.state()
     }
 
     /// Turns the feed until `met`.
@@ -167,9 +167,9 @@ impl Rig {
 
     /// Turns until an attempt has failed, and gives the reason in words.
     fn failure(&mut self) -> String {
-        self.until("failed", |rig| rig.board.venues[0].state() == LinkState::Backoff);
-        assert_eq!(self.board.venues[0].connects.value(), 0, "it was let in");
-        self.board.venues[0].last_error().unwrap().to_string()
+        self.until("failed", |rig| rig.board.venues[0].connection.state() == LinkState::Backoff);
+        assert_eq!(self.board.venues[0].connection.connects.value(), 0, "it was let in");
+        self.board.venues[0].connection.last_error().unwrap().to_string()
     }
 }
 
@@ -210,9 +210,12 @@ fn a_lost_connection_is_down_at_once_dialled_again_and_subscribed_again() {
     rig.until("quoted twice", |rig| rig.quotes() == 2);
     assert!(matches!(rig.events[..], [FeedEvent::Quote(_), FeedEvent::Down(VenueId(0), _), FeedEvent::Quote(_)]));
     let gauges = &rig.board.venues[0];
-    assert_eq!((gauges.connects.value(), gauges.disconnects.value(), gauges.attempts.value()), (2, 1, 2));
-    assert_eq!((gauges.state(), gauges.subscribed.value()), (LinkState::Connected, 1));
-    assert_eq!(gauges.consecutive_errors.value(), 0, "data flowed");
+    assert_eq!(
+        (gauges.connection.connects.value(), gauges.connection.disconnects.value(), gauges.dial.attempts.value()),
+        (2, 1, 2)
+    );
+    assert_eq!((gauges.connection.state(), gauges.coverage.subscribed.value()), (LinkState::Connected, 1));
+    assert_eq!(gauges.dial.consecutive_errors.value(), 0, "data flowed");
 }
 
 #[test]
@@ -230,9 +233,9 @@ fn after_a_standstill_all_is_void_and_nothing_old_is_read() {
     rig.feed.turn(Duration::ZERO);
     rig.events.extend(std::iter::from_fn(|| rig.ring.pop().ok()));
     assert_eq!(rig.events.last(), Some(&FeedEvent::Down(VenueId(0), Origin::Own)));
-    assert!(rig.board.venues[0].last_error().unwrap().contains("stood still"));
+    assert!(rig.board.venues[0].connection.last_error().unwrap().contains("stood still"));
     hand.advance(SECOND);
-    rig.until("connected again", |rig| rig.board.venues[0].connects.value() == 2);
+    rig.until("connected again", |rig| rig.board.venues[0].connection.connects.value() == 2);
     rig.until("quoted again", |rig| matches!(rig.events.last(), Some(FeedEvent::Quote(_))));
 }
 
@@ -253,7 +256,7 @@ fn a_venue_that_is_not_wanted_is_left_politely_its_quotes_hold_and_it_is_back_at
     let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/"), None);
     rig.until("quoted", |rig| rig.quotes() == 1);
     rig.want(false);
-    rig.until("left", |rig| rig.board.venues[0].state() == LinkState::Standby);
+    rig.until("left", |rig| rig.board.venues[0].connection.state() == LinkState::Standby);
     assert_eq!(closed.recv_timeout(PATIENCE), Ok(Some(1000)), "without a word");
     rig.idle();
     rig.events.extend(std::iter::from_fn(|| rig.ring.pop().ok()));
@@ -263,11 +266,17 @@ fn a_venue_that_is_not_wanted_is_left_politely_its_quotes_hold_and_it_is_back_at
         rig.events
     );
     let gauges = &rig.board.venues[0];
-    assert_eq!((gauges.attempts.value(), gauges.disconnects.value(), gauges.consecutive_errors.value()), (1, 0, 0));
-    assert_eq!((gauges.subscribed.value(), gauges.last_error()), (0, None));
+    assert_eq!(
+        (gauges.dial.attempts.value(), gauges.connection.disconnects.value(), gauges.dial.consecutive_errors.value()),
+        (1, 0, 0)
+    );
+    assert_eq!((gauges.coverage.subscribed.value(), gauges.connection.last_error()), (0, None));
     rig.want(true);
     rig.until("quoted again", |rig| rig.quotes() == 2);
-    assert_eq!((rig.board.venues[0].state(), rig.board.venues[0].attempts.value()), (LinkState::Connected, 2));
+    assert_eq!(
+        (rig.board.venues[0].connection.state(), rig.board.venues[0].dial.attempts.value()),
+        (LinkState::Connected, 2)
+    );
 }
 
 #[test]
@@ -292,10 +301,10 @@ fn a_venue_that_is_not_wanted_from_the_start_is_never_dialled() {
     }];
     let mut rig = Rig::on(Clock::System, directory, venues, 64, FeedOptions::default(), false);
     rig.idle();
-    assert_eq!(rig.board.venues[0].state(), LinkState::Standby);
+    assert_eq!(rig.board.venues[0].connection.state(), LinkState::Standby);
     rig.want(true);
     rig.until("quoted", |rig| rig.quotes() == 1);
-    assert_eq!((rig.board.venues[0].attempts.value(), dialled.load(Ordering::Relaxed)), (1, 1));
+    assert_eq!((rig.board.venues[0].dial.attempts.value(), dialled.load(Ordering::Relaxed)), (1, 1));
 }
 
 #[test]
@@ -310,14 +319,14 @@ fn a_switch_that_is_turned_while_a_dialler_is_at_work_leaves_one_connection_or_n
     }
     rig.until("quoted", |rig| rig.quotes() >= 1);
     rig.want(false);
-    rig.until("left", |rig| rig.board.venues[0].state() == LinkState::Standby);
-    let attempts = rig.board.venues[0].attempts.value();
+    rig.until("left", |rig| rig.board.venues[0].connection.state() == LinkState::Standby);
+    let attempts = rig.board.venues[0].dial.attempts.value();
     rig.idle();
-    assert_eq!(rig.board.venues[0].state(), LinkState::Standby);
+    assert_eq!(rig.board.venues[0].connection.state(), LinkState::Standby);
     let quotes = rig.quotes();
     rig.want(true);
     rig.until("quoted again", |rig| rig.quotes() > quotes);
-    assert_eq!(rig.board.venues[0].attempts.value(), attempts + 1);
+    assert_eq!(rig.board.venues[0].dial.attempts.value(), attempts + 1);
 }
 
 /// Opens after three failures in a row, however short the time.
@@ -353,17 +362,18 @@ fn a_venue_that_flaps_is_left_alone_probed_once_and_trusted_again_while_its_conn
     // Prices flow on each connection, and each breaks at once.
     rig.until_by(&hand, "opened", |rig| rig.breaker() == BreakerState::Open);
     let opened = hand.clock().now();
-    let gauges = |rig: &Rig| (rig.board.venues[0].attempts.value(), rig.board.venues[0].breaker.opened.value());
+    let gauges =
+        |rig: &Rig| (rig.board.venues[0].dial.attempts.value(), rig.board.venues[0].dial.breaker.opened.value());
     assert_eq!(gauges(&rig), (3, 1));
-    assert!(rig.board.venues[0].breaker.reason().is_some());
-    rig.until_by(&hand, "probed", |rig| rig.board.venues[0].attempts.value() == 4);
+    assert!(rig.board.venues[0].dial.breaker.reason().is_some());
+    rig.until_by(&hand, "probed", |rig| rig.board.venues[0].dial.attempts.value() == 4);
     assert!(hand.clock().now().since(opened) >= 20 * SECOND - 100 * MS, "probed too early");
     assert_eq!(rig.breaker(), BreakerState::HalfOpen);
     rig.until_by(&hand, "open again", |rig| rig.breaker() == BreakerState::Open);
     assert_eq!(gauges(&rig), (4, 2), "one failure is enough, and there was one probe");
     is_good.store(true, std::sync::atomic::Ordering::SeqCst);
     rig.until_by(&hand, "closed", |rig| rig.breaker() == BreakerState::Closed);
-    let connected = rig.board.venues[0].connected_since.value();
+    let connected = rig.board.venues[0].connection.since.value();
     assert!(hand.clock().now().since(MonoNs(connected)) >= 3 * GOOD_NS, "trusted too early");
     assert_eq!(gauges(&rig), (5, 2), "on one connection");
 }
@@ -379,9 +389,9 @@ fn a_ban_is_waited_out_even_if_the_switch_is_turned() {
     rig.until_by(&hand, "banned", |rig| rig.breaker() == BreakerState::Open);
     let banned = hand.clock().now();
     rig.want(false);
-    rig.until_by(&hand, "left", |rig| rig.board.venues[0].state() == LinkState::Standby);
+    rig.until_by(&hand, "left", |rig| rig.board.venues[0].connection.state() == LinkState::Standby);
     rig.want(true);
-    rig.until_by(&hand, "asked again", |rig| rig.board.venues[0].attempts.value() == 2);
+    rig.until_by(&hand, "asked again", |rig| rig.board.venues[0].dial.attempts.value() == 2);
     assert!(hand.clock().now().since(banned) >= 60 * SECOND - 100 * MS, "inside the ban");
 }
 
@@ -395,7 +405,7 @@ fn a_ban_lasts_as_long_as_the_venue_states() {
     let mut rig = Rig::toy_on(hand.clock(), &toy::PLAIN, format!("ws://{address}/"), None);
     rig.until_by(&hand, "banned", |rig| rig.breaker() == BreakerState::Open);
     let banned = hand.clock().now();
-    rig.until_by(&hand, "asked again", |rig| rig.board.venues[0].attempts.value() == 2);
+    rig.until_by(&hand, "asked again", |rig| rig.board.venues[0].dial.attempts.value() == 2);
     let rested = hand.clock().now().since(banned);
     assert!((3 * SECOND - 100 * MS..5 * SECOND).contains(&rested), "rested {} ms", rested / MS);
 }
@@ -407,10 +417,10 @@ fn what_is_said_of_the_next_attempt_is_what_happens() {
     let mut rig = Rig::toy_with(hand.clock(), &toy::PLAIN, format!("ws://{gone}/"), None, quick_breaker());
     // Through backoff, breaker and the pace of the budget.
     for attempts in 1..=25 {
-        let gauges = |rig: &Rig| (rig.board.venues[0].attempts.value(), rig.board.venues[0].state());
+        let gauges = |rig: &Rig| (rig.board.venues[0].dial.attempts.value(), rig.board.venues[0].connection.state());
         rig.until_by(&hand, "failed", |rig| gauges(rig) == (attempts, LinkState::Backoff));
-        let said = rig.board.venues[0].next_attempt.value();
-        rig.until_by(&hand, "tried again", |rig| rig.board.venues[0].attempts.value() > attempts);
+        let said = rig.board.venues[0].dial.next_attempt.value();
+        rig.until_by(&hand, "tried again", |rig| rig.board.venues[0].dial.attempts.value() > attempts);
         let tried = hand.clock().now().0;
         assert!((said..=said + 100 * MS).contains(&tried), "attempt {attempts}: {} ms off", tried.abs_diff(said) / MS);
     }
@@ -450,7 +460,7 @@ fn lines_that_are_lost_again_and_again_are_all_back_within_30_s_of_the_venue_bei
     let mut turn = |rig: &mut Rig, is_well: bool| {
         let of = |rig: &Rig| {
             let gauges = &rig.board.venues[0];
-            (gauges.attempts.value(), gauges.next_attempt.value(), gauges.disconnects.value())
+            (gauges.dial.attempts.value(), gauges.dial.next_attempt.value(), gauges.connection.disconnects.value())
         };
         let (made, said, lost) = of(rig);
         let now = hand.clock().now();
@@ -464,7 +474,7 @@ fn lines_that_are_lost_again_and_again_are_all_back_within_30_s_of_the_venue_bei
         }
         rig.turn_by(&hand);
         // The clock stands while an attempt is under way.
-        rig.until("accepted", |rig| open.lock().unwrap().len() as u64 == rig.board.venues[0].attempts.value());
+        rig.until("accepted", |rig| open.lock().unwrap().len() as u64 == rig.board.venues[0].dial.attempts.value());
         let now = hand.clock().now();
         let (made_now, _, lost_now) = of(rig);
         attempts.extend((made..made_now).map(|_| now));
@@ -475,9 +485,9 @@ fn lines_that_are_lost_again_and_again_are_all_back_within_30_s_of_the_venue_bei
     let start = hand.clock().now();
     while turn(&mut rig, false).since(start) < 150 * SECOND {}
     let well = hand.clock().now();
-    while rig.board.venues[0].connections_open.value() < LINES as u64 {
+    while rig.board.venues[0].connection.open.value() < LINES as u64 {
         let now = turn(&mut rig, true);
-        assert!(now.since(well) <= 30 * SECOND, "{} lines are back", rig.board.venues[0].connections_open.value());
+        assert!(now.since(well) <= 30 * SECOND, "{} lines are back", rig.board.venues[0].connection.open.value());
     }
     let within = |from: usize| attempts[from..].iter().take_while(|at| at.since(attempts[from]) < 300 * SECOND).count();
     let most = (0..attempts.len()).map(within).max().unwrap();
@@ -511,10 +521,10 @@ fn when_no_venue_answers_it_is_our_own_line_and_all_are_tried_when_one_does() {
     let ports: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()).collect();
     let mut rig = toys(&hand, &ports.iter().map(|port| format!("ws://{port}/")).collect::<Vec<_>>());
     rig.until_by(&hand, "our own line", |rig| rig.board.cut_off.since().is_some());
-    let attempts = |rig: &Rig| rig.board.venues.iter().map(|v| v.attempts.value()).collect::<Vec<_>>();
+    let attempts = |rig: &Rig| rig.board.venues.iter().map(|v| v.dial.attempts.value()).collect::<Vec<_>>();
     rig.until_by(&hand, "tried often", |rig| attempts(rig).iter().all(|count| *count > 12));
     for venue in &rig.board.venues {
-        assert_eq!((venue.breaker.state(), venue.breaker.opened.value()), (BreakerState::Closed, 0));
+        assert_eq!((venue.dial.breaker.state(), venue.dial.breaker.opened.value()), (BreakerState::Closed, 0));
     }
     let before = attempts(&rig);
     let listener = TcpListener::bind(ports[1]).unwrap();
@@ -531,7 +541,7 @@ fn when_no_venue_answers_it_is_our_own_line_and_all_are_tried_when_one_does() {
             });
         }
     });
-    rig.until_by(&hand, "one answers", |rig| rig.board.venues[1].state() == LinkState::Connected);
+    rig.until_by(&hand, "one answers", |rig| rig.board.venues[1].connection.state() == LinkState::Connected);
     let now = hand.clock().now();
     assert_eq!(rig.board.cut_off.since(), None);
     rig.until_by(&hand, "all tried", |rig| [0, 2].iter().all(|at| attempts(rig)[*at] > before[*at]));
@@ -554,13 +564,13 @@ fn a_retry_dials_at_once_whatever_breaker_and_backoff_say() {
     let mut rig = toys(&hand, &[format!("ws://{gone}/")]);
     for venue in [None, Some(VenueId(0))] {
         rig.until_by(&hand, "opened", |rig| rig.breaker() == BreakerState::Open);
-        let before = rig.board.venues[0].attempts.value();
+        let before = rig.board.venues[0].dial.attempts.value();
         let now = hand.clock().now();
-        let retries = rig.board.venues[0].retries.value();
+        let retries = rig.board.venues[0].dial.retries.value();
         rig.switch.retry(venue);
-        rig.until_by(&hand, "tried", |rig| rig.board.venues[0].attempts.value() > before);
+        rig.until_by(&hand, "tried", |rig| rig.board.venues[0].dial.attempts.value() > before);
         assert!(hand.clock().now().since(now) <= 100 * MS);
-        assert_eq!((rig.breaker(), rig.board.venues[0].retries.value()), (BreakerState::Closed, retries + 1));
+        assert_eq!((rig.breaker(), rig.board.venues[0].dial.retries.value()), (BreakerState::Closed, retries + 1));
     }
 }
 
@@ -582,10 +592,10 @@ fn beside(flood: Vec<u8>, cuts: u64) -> (u64, u64) {
     rig.until("connected", |rig| rig.quotes() == 2);
     let mut quiet = taken.recv().unwrap();
     go.send(()).unwrap();
-    rig.until("flooded", |rig| rig.board.venues[0].turns_cut.value() > 0);
+    rig.until("flooded", |rig| rig.board.venues[0].read.turns_cut.value() > 0);
     let counts = |rig: &Rig| {
         let venues = &rig.board.venues;
-        (venues[1].quotes.value(), venues[0].turns_cut.value(), venues[0].frames.value())
+        (venues[1].quotes.decoded.value(), venues[0].read.turns_cut.value(), venues[0].read.frames.value())
     };
     let before = counts(&rig);
     let (mut frames, mut most, mut turned) = (before.2, 0, 0);
@@ -599,7 +609,7 @@ fn beside(flood: Vec<u8>, cuts: u64) -> (u64, u64) {
         assert!(turned < 1_000_000, "the flood is over");
     }
     let after = counts(&rig);
-    assert_eq!(rig.board.venues[0].disconnects.value(), 0);
+    assert_eq!(rig.board.venues[0].connection.disconnects.value(), 0);
     (turned - (after.0 - before.0), most)
 }
 
@@ -623,8 +633,8 @@ fn one_venues_flood_of_whatever_frames_leaves_each_turn_to_the_others() {
 fn a_refused_connection_is_tried_again() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{gone}/"), None);
-    rig.until("tried three times", |rig| rig.board.venues[0].attempts.value() >= 3);
-    assert!(rig.board.venues[0].last_error().unwrap().contains("refused"));
+    rig.until("tried three times", |rig| rig.board.venues[0].dial.attempts.value() >= 3);
+    assert!(rig.board.venues[0].connection.last_error().unwrap().contains("refused"));
     assert!(rig.events.is_empty());
 }
 
@@ -639,8 +649,8 @@ fn a_venue_that_says_too_many_is_not_asked_again() {
     assert!(rig.failure().contains("429"));
     hand.advance(599 * SECOND);
     rig.idle();
-    assert_eq!(rig.board.venues[0].attempts.value(), 1);
-    rig.until_by(&hand, "asked again", |rig| rig.board.venues[0].attempts.value() == 2);
+    assert_eq!(rig.board.venues[0].dial.attempts.value(), 1);
+    rig.until_by(&hand, "asked again", |rig| rig.board.venues[0].dial.attempts.value() == 2);
 }
 
 #[test]
@@ -703,22 +713,26 @@ fn a_book_page_of_more_than_16_mib_is_refused_and_no_page_is_read_by_the_feed() 
     });
     let hand = HandClock::new(MonoNs(SECOND), UnixNs::from_ms(1));
     let mut rig = Rig::toy_with(hand.clock(), &toy::PLAIN, format!("ws://{address}/"), None, patient());
-    let refused = |rig: &Rig| rig.board.venues[0].pages_refused.value();
+    let refused = |rig: &Rig| rig.board.venues[0].read.pages_refused.value();
     rig.until_by(&hand, "refused by its size", |rig| refused(rig) == 1);
-    let said = rig.board.venues[0].last_error().unwrap();
+    let said = rig.board.venues[0].connection.last_error().unwrap();
     assert_eq!(
         *said,
         "no book page of BTC/USDT from toy: request: the reply of 16777217 bytes is larger than the limit of 16777216 bytes"
     );
     rig.until_by(&hand, "refused as it came", |rig| refused(rig) == 2);
     assert!(
-        rig.board.venues[0].last_error().unwrap().ends_with("the reply is larger than the limit of 16777216 bytes")
+        rig.board.venues[0]
+            .connection
+            .last_error()
+            .unwrap()
+            .ends_with("the reply is larger than the limit of 16777216 bytes")
     );
     let quotes = rig.quotes();
     rig.until_by(&hand, "quoted on", |rig| rig.quotes() > quotes);
     let of_page = |event: &FeedEvent| matches!(event, FeedEvent::Quote(quote) if quote.sequence == 777);
     rig.until_by(&hand, "given a page", |rig| rig.events.iter().any(of_page));
-    assert_eq!((refused(&rig), rig.board.venues[0].disconnects.value()), (2, 0));
+    assert_eq!((refused(&rig), rig.board.venues[0].connection.disconnects.value()), (2, 0));
     let readers = toy::READERS.lock().unwrap();
     let here = std::thread::current().id();
     assert!(!readers.is_empty() && !readers.contains(&here), "the feed's turns read none: {readers:?}");
@@ -735,11 +749,11 @@ fn a_ring_that_nobody_reads_holds_up_nothing() {
     });
     let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/"), None);
     let start = Instant::now();
-    while rig.board.venues[0].quotes.value() < 5000 {
+    while rig.board.venues[0].quotes.decoded.value() < 5000 {
         assert!(start.elapsed() < PATIENCE);
         rig.feed.turn(Duration::from_millis(20));
     }
-    assert_eq!(rig.board.venues[0].ring_conflated.value(), 5000 - 1024);
+    assert_eq!(rig.board.venues[0].quotes.ring_conflated.value(), 5000 - 1024);
     rig.until("caught up", |rig| matches!(rig.events.last(), Some(FeedEvent::Quote(quote)) if quote.sequence == 5000));
     assert_eq!(rig.events.len(), 1025);
 }
@@ -827,7 +841,7 @@ fn wss_is_spoken_with_a_venue_whose_authority_is_trusted() {
     });
     let mut rig = Rig::toy(&toy::PLAIN, address, Some(&secure.ca));
     rig.until("quoted", |rig| rig.quotes() == 3000);
-    assert_eq!(rig.board.venues[0].connects.value(), 1);
+    assert_eq!(rig.board.venues[0].connection.connects.value(), 1);
 }
 
 #[test]
@@ -843,7 +857,7 @@ fn a_certificate_that_does_not_hold_is_refused() {
         let mut rig = Rig::toy(&toy::PLAIN, address, Some(&secure.ca));
         let why = rig.failure();
         assert!(why.contains(reason), "{kind:?}: {why}");
-        assert_eq!(rig.board.venues[0].tls_refused.value(), 1);
+        assert_eq!(rig.board.venues[0].dial.tls_refused.value(), 1);
         assert!(rig.events.is_empty());
     }
 }
@@ -877,7 +891,7 @@ fn a_token_is_asked_for_over_verified_tls_only() {
     let mut rig = Rig::toy(&toy::TOKEN, address, None);
     let why = rig.failure();
     assert!(why.contains("UnknownIssuer"), "{why}");
-    assert_eq!(rig.board.venues[0].tls_refused.value(), 1);
+    assert_eq!(rig.board.venues[0].dial.tls_refused.value(), 1);
 }
 
 #[test]
@@ -902,7 +916,7 @@ fn a_tls_stream_cut_in_a_frame_is_truncation() {
     let mut rig = Rig::toy(&toy::PLAIN, address, Some(&secure.ca));
     rig.until("down", |rig| rig.events.contains(&FeedEvent::Down(VenueId(0), Origin::Own)));
     assert_eq!(rig.quotes(), 1);
-    assert!(rig.board.venues[0].last_error().unwrap().contains("cut"));
+    assert!(rig.board.venues[0].connection.last_error().unwrap().contains("cut"));
 }
 
 #[test]
@@ -954,14 +968,17 @@ fn simulated() -> (Rig, sim::control::SimControl) {
 fn every_simulated_venue_is_connected_subscribed_and_quotes_all_its_instruments() {
     let (mut rig, _control) = simulated();
     rig.until("all subscribed", |rig| {
-        rig.board.venues.iter().all(|v| v.state() == LinkState::Connected && v.subscribed.value() > 0)
+        rig.board
+            .venues
+            .iter()
+            .all(|v| v.connection.state() == LinkState::Connected && v.coverage.subscribed.value() > 0)
     });
-    rig.until("quoted by all", |rig| rig.board.venues.iter().all(|v| v.quotes.value() > 50));
+    rig.until("quoted by all", |rig| rig.board.venues.iter().all(|v| v.quotes.decoded.value() > 50));
     for (venue, gauges) in VENUES.iter().zip(&rig.board.venues) {
         let name = venue.facts().name;
         assert_eq!(gauges.source(), Source::Simulated as u8, "{name}");
-        assert_eq!(gauges.decode_errors.total(), 0, "{name}");
-        assert_eq!((gauges.refused.value(), gauges.connects.value()), (0, 1), "{name}");
+        assert_eq!(gauges.read.decode_errors.total(), 0, "{name}");
+        assert_eq!((gauges.replies.refused.value(), gauges.connection.connects.value()), (0, 1), "{name}");
     }
     for at in 0..VENUES.len() as u16 {
         let instruments: std::collections::BTreeSet<u32> = rig
@@ -972,20 +989,20 @@ fn every_simulated_venue_is_connected_subscribed_and_quotes_all_its_instruments(
                 _ => None,
             })
             .collect();
-        assert_eq!(instruments.len() as u64, rig.board.venues[usize::from(at)].subscribed.value());
+        assert_eq!(instruments.len() as u64, rig.board.venues[usize::from(at)].coverage.subscribed.value());
     }
 }
 
 #[test]
 fn one_venue_cut_disturbs_no_other() {
     let (mut rig, control) = simulated();
-    rig.until("quoted by all", |rig| rig.board.venues.iter().all(|v| v.quotes.value() > 0));
+    rig.until("quoted by all", |rig| rig.board.venues.iter().all(|v| v.quotes.decoded.value() > 0));
     control.cut("okx").unwrap();
     let okx = VENUES.iter().position(|v| v.facts().name == "okx").unwrap();
-    rig.until("connected again", |rig| rig.board.venues[okx].connects.value() == 2);
+    rig.until("connected again", |rig| rig.board.venues[okx].connection.connects.value() == 2);
     let down: Vec<_> = rig.events.iter().filter(|event| matches!(event, FeedEvent::Down(..))).collect();
     assert_eq!(down, [&FeedEvent::Down(VenueId(okx as u16), Origin::Own)]);
-    assert!(rig.board.venues.iter().enumerate().all(|(at, v)| at == okx || v.disconnects.value() == 0));
+    assert!(rig.board.venues.iter().enumerate().all(|(at, v)| at == okx || v.connection.disconnects.value() == 0));
 }
 
 /// Numbers for quotes, rising over all connections of a venue.
@@ -1046,13 +1063,13 @@ fn a_new_connection_without_prices_is_given_up_and_holds_nothing_up() {
     });
     let hand = HandClock::new(MonoNs(100 * SECOND), UnixNs::from_ms(1_700_000_000_000));
     let mut rig = Rig::toy_with(hand.clock(), &toy::PLAIN, format!("ws://{address}/toy"), None, patient());
-    rig.until_by(&hand, "tried", |rig| rig.board.venues[0].connects.value() == 2);
+    rig.until_by(&hand, "tried", |rig| rig.board.venues[0].connection.connects.value() == 2);
     let opened = hand.clock().now();
     rig.until_by(&hand, "given up", |_| hand.clock().now().since(opened) > 70 * SECOND);
-    assert_eq!((voids(&rig), rig.board.venues[0].replaced.value()), (Vec::new(), 0));
+    assert_eq!((voids(&rig), rig.board.venues[0].connection.replaced.value()), (Vec::new(), 0));
     leaves.store(true, Ordering::Release);
     let left = hand.clock().now();
-    rig.until_by(&hand, "connected anew", |rig| rig.board.venues[0].connects.value() == 3);
+    rig.until_by(&hand, "connected anew", |rig| rig.board.venues[0].connection.connects.value() == 3);
     assert!(hand.clock().now().since(left) < 60 * SECOND, "it waited for what the second line waited for");
     let before = rig.quotes();
     rig.until_by(&hand, "quoted", |rig| rig.quotes() > before + 5);
@@ -1075,14 +1092,17 @@ fn a_connection_that_will_be_ended_is_replaced_before_and_no_quote_is_void() {
         quotes_on(&mut socket, || false);
     });
     let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/toy"), None);
-    rig.until("replaced", |rig| rig.board.venues[0].replaced.value() == 1);
+    rig.until("replaced", |rig| rig.board.venues[0].connection.replaced.value() == 1);
     let before = rig.quotes();
     rig.until("quoted by the new one", |rig| rig.quotes() > before + 20);
     assert_eq!(voids(&rig), Vec::<&FeedEvent>::new());
     let gauges = &rig.board.venues[0];
-    assert_eq!((gauges.connects.value(), gauges.disconnects.value(), gauges.subscribed.value()), (2, 0, 1));
-    assert_eq!((gauges.state(), gauges.connections_open.value()), (LinkState::Connected, 1));
-    assert_eq!(gauges.connections_wanted.value(), 1);
+    assert_eq!(
+        (gauges.connection.connects.value(), gauges.connection.disconnects.value(), gauges.coverage.subscribed.value()),
+        (2, 0, 1)
+    );
+    assert_eq!((gauges.connection.state(), gauges.connection.open.value()), (LinkState::Connected, 1));
+    assert_eq!(gauges.connection.wanted.value(), 1);
 }
 
 #[test]
@@ -1090,9 +1110,12 @@ fn before_the_age_at_which_a_venue_ends_it_a_connection_is_replaced_again_and_ag
     let address = serve_each(|_, stream| quotes_on(&mut quote_over(stream), || false));
     let hand = HandClock::new(MonoNs(100 * SECOND), UnixNs::from_ms(1_700_000_000_000));
     let mut rig = Rig::toy_with(hand.clock(), &toy::SHORT, format!("ws://{address}/toy"), None, patient());
-    rig.until_by(&hand, "replaced three times", |rig| rig.board.venues[0].replaced.value() == 3);
+    rig.until_by(&hand, "replaced three times", |rig| rig.board.venues[0].connection.replaced.value() == 3);
     assert_eq!(voids(&rig), Vec::<&FeedEvent>::new());
-    assert_eq!((rig.board.venues[0].connects.value(), rig.board.venues[0].disconnects.value()), (4, 0));
+    assert_eq!(
+        (rig.board.venues[0].connection.connects.value(), rig.board.venues[0].connection.disconnects.value()),
+        (4, 0)
+    );
 }
 
 #[test]
@@ -1105,13 +1128,13 @@ fn if_the_new_connection_fails_the_old_one_goes_on() {
         }
     });
     let mut rig = Rig::toy(&toy::PLAIN, format!("ws://{address}/toy"), None);
-    rig.until("tried three times", |rig| rig.board.venues[0].attempts.value() == 4);
+    rig.until("tried three times", |rig| rig.board.venues[0].dial.attempts.value() == 4);
     let before = rig.quotes();
     rig.until("quoted by the old one", |rig| rig.quotes() > before + 20);
     assert_eq!(voids(&rig), Vec::<&FeedEvent>::new());
     let gauges = &rig.board.venues[0];
     assert_eq!(
-        (gauges.state(), gauges.connections_open.value(), gauges.replaced.value()),
+        (gauges.connection.state(), gauges.connection.open.value(), gauges.connection.replaced.value()),
         (LinkState::Connected, 1, 0)
     );
 }
@@ -1142,7 +1165,7 @@ fn if_the_old_connection_ends_too_early_only_what_the_new_one_has_not_quoted_is_
     let before = rig.quotes();
     rig.until("quoted by the new one", |rig| rig.quotes() > before + 5);
     assert_eq!(voids(&rig), [&FeedEvent::Void(InstrumentId(0), VenueId(0), Origin::Own, BookVoid::Lost)]);
-    assert_eq!((rig.board.venues[0].connects.value(), rig.board.venues[0].attempts.value()), (2, 2));
+    assert_eq!((rig.board.venues[0].connection.connects.value(), rig.board.venues[0].dial.attempts.value()), (2, 2));
 }
 
 #[test]
@@ -1175,18 +1198,21 @@ fn a_venue_of_two_connections_loses_one_and_only_its_instruments_are_void() {
         witness: true,
     }];
     let mut rig = Rig::new(directory, venues, 1024);
-    rig.until("both open", |rig| rig.board.venues[0].connections_open.value() == 2);
-    rig.until("one lost", |rig| rig.board.venues[0].connections_open.value() == 1);
-    assert_eq!(rig.board.venues[0].state(), LinkState::Connected, "the other is there");
-    rig.until("both again", |rig| rig.board.venues[0].connections_open.value() == 2);
-    rig.until("subscribed again", |rig| rig.board.venues[0].subscribed.value() == 2);
+    rig.until("both open", |rig| rig.board.venues[0].connection.open.value() == 2);
+    rig.until("one lost", |rig| rig.board.venues[0].connection.open.value() == 1);
+    assert_eq!(rig.board.venues[0].connection.state(), LinkState::Connected, "the other is there");
+    rig.until("both again", |rig| rig.board.venues[0].connection.open.value() == 2);
+    rig.until("subscribed again", |rig| rig.board.venues[0].coverage.subscribed.value() == 2);
     let [FeedEvent::Void(void, VenueId(0), Origin::Own, BookVoid::Lost)] = voids(&rig)[..] else {
         panic!("{:?}", voids(&rig))
     };
     let lost = rig.events.iter().position(|event| matches!(event, FeedEvent::Void(..))).unwrap();
     let after: Vec<_> = rig.events[lost..].iter().collect();
     assert!(after.iter().any(|event| matches!(event, FeedEvent::Quote(quote) if quote.instrument != *void)));
-    assert_eq!((rig.board.venues[0].connections_wanted.value(), rig.board.venues[0].disconnects.value()), (2, 1));
+    assert_eq!(
+        (rig.board.venues[0].connection.wanted.value(), rig.board.venues[0].connection.disconnects.value()),
+        (2, 1)
+    );
 }
 
 #[test]
@@ -1194,10 +1220,10 @@ fn the_clocks_of_simulated_venues_are_those_of_this_machine() {
     let (mut rig, _control) = simulated();
     let at = |name: &str| VENUES.iter().position(|venue| venue.facts().name == name).unwrap();
     let (okx, bybit) = (at("okx"), at("bybit"));
-    rig.until("clocks known", |rig| [okx, bybit].iter().all(|at| rig.board.venues[*at].clock.value().is_some()));
+    rig.until("clocks known", |rig| [okx, bybit].iter().all(|at| rig.board.venues[*at].lag.clock.value().is_some()));
     for venue in [okx, bybit] {
-        let (offset_ns, one_way_ns) = rig.board.venues[venue].clock.value().unwrap();
+        let (offset_ns, one_way_ns) = rig.board.venues[venue].lag.clock.value().unwrap();
         assert!(offset_ns.unsigned_abs() < SECOND && one_way_ns < SECOND, "{offset_ns} {one_way_ns}");
-        assert_eq!(rig.board.venues[venue].future_stamps.value(), 0);
+        assert_eq!(rig.board.venues[venue].lag.future_stamps.value(), 0);
     }
 }

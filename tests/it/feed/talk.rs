@@ -191,7 +191,11 @@ fn what_waited_in_the_socket_during_a_pause_is_measured() {
         let (now, clock) = (talk.now(), talk.hand.clock());
         talk.feed.receive_some(&PING, waiting, now, &clock, &mut |_| {});
         let gauges = &talk.board.venues[0];
-        (gauges.pause_reads.value(), gauges.waiting_bytes.value(), gauges.waiting_bytes_max.value())
+        (
+            gauges.backlog.pause_reads.value(),
+            gauges.backlog.waiting_bytes.value(),
+            gauges.backlog.waiting_bytes_max.value(),
+        )
     };
     assert_eq!(read(199 * MS, 0), (0, 0, 0), "no pause");
     assert_eq!(read(200 * MS, 1000), (1, 1002, 1002));
@@ -213,7 +217,7 @@ fn silence_is_pinged_after_2_s_and_dead_after_5() {
     talk.wait(1);
     assert_eq!(talk.feed.end(), Some(&End::Silent));
     assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID, Origin::Own)));
-    assert_eq!(talk.board.venues[0].silences.value(), 1);
+    assert_eq!(talk.board.venues[0].silence.closed.value(), 1);
     assert_eq!(talk.feed.deadline(), None);
 }
 
@@ -256,13 +260,13 @@ fn a_refused_subscription_is_no_connection() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.say("no such symbol");
     let gauges = &talk.board.venues[0];
-    assert_eq!((gauges.refused.value(), gauges.subscribed.value()), (1, 0));
-    assert_ne!(gauges.state(), LinkState::Connected);
-    assert_eq!(**gauges.last_error().unwrap(), *"refused: such symbol");
+    assert_eq!((gauges.replies.refused.value(), gauges.coverage.subscribed.value()), (1, 0));
+    assert_ne!(gauges.connection.state(), LinkState::Connected);
+    assert_eq!(**gauges.connection.last_error().unwrap(), *"refused: such symbol");
     talk.say("ack ETHUSDT");
     talk.say("ack ETHUSDT");
     let gauges = &talk.board.venues[0];
-    assert_eq!((gauges.state(), gauges.subscribed.value()), (LinkState::Connected, 1));
+    assert_eq!((gauges.connection.state(), gauges.coverage.subscribed.value()), (LinkState::Connected, 1));
 }
 
 #[test]
@@ -270,13 +274,13 @@ fn an_acknowledged_connection_without_a_price_is_told() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.say("ack BTCUSDT");
     for _ in 0..10 {
-        assert_eq!(talk.board.venues[0].mute.value(), 0);
+        assert_eq!(talk.board.venues[0].silence.mute.value(), 0);
         talk.wait(1000);
         talk.say("hb");
     }
     let gauges = &talk.board.venues[0];
-    assert_eq!((gauges.mute.value(), gauges.state()), (1, LinkState::Connected));
-    assert!(gauges.last_error().unwrap().contains("1 of 2 instruments acknowledged"));
+    assert_eq!((gauges.silence.mute.value(), gauges.connection.state()), (1, LinkState::Connected));
+    assert!(gauges.connection.last_error().unwrap().contains("1 of 2 instruments acknowledged"));
     assert!(!talk.is_over());
 }
 
@@ -296,7 +300,7 @@ fn bad_frames_are_counted_and_skipped_and_the_eleventh_in_10_s_that_names_nothin
     talk.say("nonsense");
     assert_eq!(talk.feed.end(), Some(&End::BadFrames));
     assert_eq!(talk.events.last(), Some(&FeedEvent::Down(ID, Origin::Own)));
-    let errors: Vec<u64> = talk.board.venues[0].decode_errors.iter().map(|(_, count)| count).collect();
+    let errors: Vec<u64> = talk.board.venues[0].read.decode_errors.iter().map(|(_, count)| count).collect();
     assert_eq!((errors[1], errors[3], errors[4]), (1, 11, 10), "number, shape, gap");
 }
 
@@ -330,7 +334,14 @@ fn a_refused_upgrade_is_obeyed() {
     assert_eq!(*end, End::WebSocket(Failure::Refused { status: 429, retry_after: Some(30) }));
     assert_eq!(end.wait(300), Wait::Banned(30 * SECOND));
     let gauges = &talk.board.venues[0];
-    assert_eq!((gauges.connects.value(), gauges.disconnects.value(), gauges.consecutive_errors.value()), (0, 0, 1));
+    assert_eq!(
+        (
+            gauges.connection.connects.value(),
+            gauges.connection.disconnects.value(),
+            gauges.dial.consecutive_errors.value()
+        ),
+        (0, 0, 1)
+    );
 }
 
 #[test]
@@ -432,7 +443,7 @@ fn symbols_that_nobody_asked_for_are_counted_as_unused() {
     let mut talk = Talk::open(&toy::PLAIN);
     talk.say("q DOGEUSDT 1 1 2 2 1");
     assert!(talk.events.is_empty());
-    assert_eq!(talk.board.venues[0].frames_unused.value(), 1);
+    assert_eq!(talk.board.venues[0].read.frames_unused.value(), 1);
 }
 
 #[test]
@@ -626,11 +637,14 @@ fn one_symbol_that_stops_is_void_alone_and_asked_for_again() {
     let voids: Vec<_> = talk.events.iter().filter(|event| !matches!(event, FeedEvent::Quote(_))).collect();
     assert_eq!(voids, [&FeedEvent::Void(InstrumentId(1), ID, Origin::Own, BookVoid::Silent)]);
     let gauges = &talk.board.venues[0];
-    assert_eq!((gauges.silent_pairs.value(), gauges.silenced.value(), gauges.missing_pairs.value()), (1, 1, 0));
-    assert_eq!(gauges.state(), LinkState::Connected, "the connection is another matter");
+    assert_eq!(
+        (gauges.silence.pairs.value(), gauges.silence.silenced.value(), gauges.coverage.missing.pairs.value()),
+        (1, 1, 0)
+    );
+    assert_eq!(gauges.connection.state(), LinkState::Connected, "the connection is another matter");
     assert!(talk.heard.contains(&"again ETHUSDT".to_owned()) && !talk.heard.contains(&"again BTCUSDT".to_owned()));
     talk.say("q ETHUSDT 10 1 11 2 50");
-    assert_eq!(talk.board.venues[0].silent_pairs.value(), 0);
+    assert_eq!(talk.board.venues[0].silence.pairs.value(), 0);
 }
 
 #[test]
@@ -653,13 +667,16 @@ fn a_symbol_that_never_comes_is_told_and_asked_for_again_alone() {
         talk.wait(100);
     }
     let gauges = &talk.board.venues[0];
-    assert_eq!((gauges.missing_pairs.value(), gauges.missing_one.value(), gauges.silent_pairs.value()), (1, 1, 0));
-    assert_eq!((gauges.state(), gauges.mute.value()), (LinkState::Connected, 0));
+    assert_eq!(
+        (gauges.coverage.missing.pairs.value(), gauges.coverage.missing.one.value(), gauges.silence.pairs.value()),
+        (1, 1, 0)
+    );
+    assert_eq!((gauges.connection.state(), gauges.silence.mute.value()), (LinkState::Connected, 0));
     assert_eq!(talk.heard.iter().filter(|text| text.starts_with("again")).collect::<Vec<_>>(), ["again ETHUSDT"]);
     talk.say("q ETHUSDT 10 1 11 2 50");
-    assert_eq!(talk.board.venues[0].missing_pairs.value(), 0);
+    assert_eq!(talk.board.venues[0].coverage.missing.pairs.value(), 0);
     talk.feed.retire();
-    assert_eq!(talk.board.venues[0].missing_pairs.value(), 0);
+    assert_eq!(talk.board.venues[0].coverage.missing.pairs.value(), 0);
 }
 
 #[test]
@@ -670,7 +687,7 @@ fn a_halted_symbol_is_not_called_silent() {
         talk.say(&format!("q BTCUSDT 100 1 101 2 {n}"));
         talk.wait(500);
     }
-    assert_eq!((talk.board.venues[0].silenced.value(), talk.board.venues[0].silent_pairs.value()), (0, 0));
+    assert_eq!((talk.board.venues[0].silence.silenced.value(), talk.board.venues[0].silence.pairs.value()), (0, 0));
 }
 
 #[test]
@@ -714,7 +731,7 @@ fn what_the_list_says_is_halted_is_not_asked_for_again_and_again() {
         };
         assert_eq!(pass(&mut talk, 600), 0, "quoted before: {is_quoted}");
         let gauges = &talk.board.venues[0];
-        assert_eq!((gauges.silent_pairs.value(), gauges.missing_pairs.value()), (0, 0));
+        assert_eq!((gauges.silence.pairs.value(), gauges.coverage.missing.pairs.value()), (0, 0));
         list(&talk, false);
         assert!(pass(&mut talk, 60) > 0, "quoted before: {is_quoted}");
     }
@@ -726,9 +743,9 @@ fn in_maintenance_nothing_holds_and_what_it_says_is_shown() {
     talk.say("maintenance\nq BTCUSDT 100 1 101 2 70");
     let voids = [0, 1].map(|at| FeedEvent::Void(InstrumentId(at), ID, Origin::Own, BookVoid::Halt));
     assert_eq!(talk.events, voids);
-    assert_eq!(*talk.board.venues[0].last_notice().unwrap(), "maintenance: nothing that it quotes holds");
+    assert_eq!(*talk.board.venues[0].replies.last_notice().unwrap(), "maintenance: nothing that it quotes holds");
     talk.say("resumed\nq BTCUSDT 100 1 101 2 71");
-    assert_eq!((talk.events.len(), talk.board.venues[0].notices.value()), (3, 2));
+    assert_eq!((talk.events.len(), talk.board.venues[0].replies.notices.value()), (3, 2));
 }
 
 #[test]
@@ -754,5 +771,5 @@ fn a_wall_clock_that_is_set_makes_no_price_older() {
         talk.hand.set_wall(UnixNs(wall.0.wrapping_add_signed(step_s * SECOND as i64)));
         assert_eq!(ages(&mut talk), [0; 3], "set by {step_s} s");
     }
-    assert_eq!(talk.board.venues[0].lagged.value(), 0);
+    assert_eq!(talk.board.venues[0].lag.lagged.value(), 0);
 }

@@ -210,13 +210,17 @@ fn one_instrument_that_is_never_readable_costs_the_connection_no_other() {
         }
         assert_eq!([BTC, ETH].map(|id| talk.is_quoted(id)), [Some(false), Some(true)], "{name}");
         let gauges = &talk.board.venues[0];
-        assert_eq!((gauges.unreadable_pairs.value(), gauges.unreadable_one.value()), (1, 0), "{name}");
+        assert_eq!(
+            (gauges.coverage.unreadable.pairs.value(), gauges.coverage.unreadable.one.value()),
+            (1, 0),
+            "{name}"
+        );
         for _ in 0..140 {
             talk.quote(0, |message| message);
             talk.quote(1, |message| message);
             talk.wait(500);
         }
         assert_eq!(talk.is_quoted(BTC), Some(true), "{name}: it can be read again");
-        assert_eq!((talk.board.venues[0].unreadable_pairs.value(), talk.feed.end()), (0, None), "{name}");
+        assert_eq!((talk.board.venues[0].coverage.unreadable.pairs.value(), talk.feed.end()), (0, None), "{name}");
     }
 }

@@ -97,7 +97,7 @@ fn a_book_without_levels_has_a_reason() {
     assert_eq!(one("binance"), "stale - [99.95,0.7] 1");
     assert_eq!(one("coinbase"), "none not_quoted null 0");
     // Another instance is connected to it, so the local state is no longer valid.
-    rig.board.venues[0].set_state(LinkState::Standby, rig.clock.now());
+    rig.board.venues[0].connection.set_state(LinkState::Standby, rig.clock.now());
     assert_eq!(one("binance"), "none not_leader null 1");
     let without = Rig::keeping(GatewayOptions::default(), 0);
     without.book("BTC/USDT", "binance", 3, 7);
@@ -139,7 +139,7 @@ fn only_clients_that_watch_a_book_receive_it_at_once_and_each_change_once() {
     rig.book("BTC/USDT", "binance", 30, 9);
     assert_eq!(client.collect(SHORT), [""; 0]);
     assert_eq!(other.collect(SHORT), [""; 0]);
-    rig.wait_until("nobody", |board| board.gateways[0].books_watched.value() == 0);
+    rig.wait_until("nobody", |board| board.gateways[0].subscriptions.books.value() == 0);
 }
 
 #[test]
@@ -160,9 +160,9 @@ fn clients_choose_their_depth_and_share_messages_of_equal_depth() {
     let reply = clients[0].watch(&[("BTC/USDT", "binance")], json!({}));
     assert_eq!(reply["books"], json!([{"symbol": "BTC/USDT", "exchange": "binance", "levels": 10}]));
     assert_eq!(clients[0].next()["bids"].as_array().unwrap().len(), 10);
-    rig.wait_until("three", |board| board.gateways[0].books_watched.value() == 3);
+    rig.wait_until("three", |board| board.gateways[0].subscriptions.books.value() == 3);
     drop(clients);
-    rig.wait_until("nobody", |board| board.gateways[0].books_watched.value() == 0);
+    rig.wait_until("nobody", |board| board.gateways[0].subscriptions.books.value() == 0);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_slow_client_receives_the_newest_book_and_that_it_was_void() {
     client.watch(&books, json!({"levels": 20}));
     let mut last = 0;
     let gauges = &rig.board.gateways[0];
-    while gauges.books_sent.value() < 64 || last < 500 {
+    while gauges.sent.books.value() < 64 || last < 500 {
         last += 1;
         rig.book("BTC/USDT", "binance", 20, last);
         if last == 400 {
@@ -273,6 +273,6 @@ fn a_slow_client_receives_the_newest_book_and_that_it_was_void() {
     }
     assert_eq!(void.len(), 64);
     assert!(heard < 64 * last, "nothing was conflated: {heard}");
-    rig.wait_until("the count", |board| board.gateways[0].books_conflated.value() > 0);
-    assert_eq!(gauges.slow_closed.value(), 0);
+    rig.wait_until("the count", |board| board.gateways[0].sent.books_conflated.value() > 0);
+    assert_eq!(gauges.clients.slow_closed.value(), 0);
 }

@@ -54,10 +54,10 @@ fn a_client_in_memory_receives_its_prices_at_its_interval_and_is_counted() {
     let burst = peer.received();
     assert_eq!((burst.len(), burst[0]["bid"].to_string()), (1, "42600".to_owned()));
     let gauges = Arc::clone(&turned.rig.board);
-    assert_eq!(gauges.gateways[0].websocket_clients.value(), 1);
+    assert_eq!(gauges.gateways[0].clients.websocket.value(), 1);
     drop(peer);
     turned.rest();
-    assert_eq!(gauges.gateways[0].websocket_clients.value(), 0);
+    assert_eq!(gauges.gateways[0].clients.websocket.value(), 0);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_slow_client_in_memory_has_its_prices_conflated_and_receives_the_newest_when
         turned.rig.quote("BTC/USDT", "binance", &bid.to_string(), "2000");
         turned.rest();
     }
-    assert!(turned.rig.board.gateways[0].outbox_conflated.value() > 900);
+    assert!(turned.rig.board.gateways[0].sent.prices_conflated.value() > 900);
     let mut bids = Vec::new();
     for _ in 0..3 {
         bids.extend(peer.received().iter().map(|price| price["bid"].as_u64().unwrap()));

@@ -53,7 +53,7 @@ fn only_followers_receive_an_opportunity_from_its_opening_to_its_end() {
     follower.follow(&["btc/usdt"], 0);
     elsewhere.follow(&["ETH/USDT"], 0);
     other.subscribe(&["BTC/USDT"], &["binance"]);
-    rig.wait_until("followers", |board| board.gateways[0].followers.value() == 2);
+    rig.wait_until("followers", |board| board.gateways[0].subscriptions.followers.value() == 2);
     let opened = MonoNs(rig.clock.now().0);
     rig.life_of("BTC/USDT", "42925", Change::Opened, opened);
     let first = follower.text();
@@ -74,7 +74,7 @@ fn only_followers_receive_an_opportunity_from_its_opening_to_its_end() {
     }
     assert_eq!(elsewhere.collect(SHORT), [""; 0]);
     assert_eq!(other.collect(SHORT), [""; 0]);
-    rig.wait_until("counted", |board| board.gateways[0].opportunities_sent.value() == 3);
+    rig.wait_until("counted", |board| board.gateways[0].sent.opportunities.value() == 3);
     // The next opportunity of the same pair has another id.
     rig.life("42925", Change::Opened, Duration::ZERO);
     assert_ne!(follower.next()["id"], first["id"]);
@@ -128,11 +128,11 @@ fn a_client_follows_until_it_asks_not_to() {
     rig.life_of("BTC/USDT", "42932", Change::Updated, opened);
     rig.life_of("BTC/USDT", "42932", Change::Closed(CloseReason::SellMoved), opened);
     assert_eq!(client.collect(SHORT), [""; 0]);
-    rig.wait_until("nobody follows", |board| board.gateways[0].followers.value() == 0);
+    rig.wait_until("nobody follows", |board| board.gateways[0].subscriptions.followers.value() == 0);
     client.follow(&["BTC/USDT"], 0);
-    rig.wait_until("one follows", |board| board.gateways[0].followers.value() == 1);
+    rig.wait_until("one follows", |board| board.gateways[0].subscriptions.followers.value() == 1);
     drop(client);
-    rig.wait_until("nobody follows", |board| board.gateways[0].followers.value() == 0);
+    rig.wait_until("nobody follows", |board| board.gateways[0].subscriptions.followers.value() == 0);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_slow_follower_receives_every_opening_and_end_and_the_newest_update() {
     rig.life_of("BTC/USDT", "42925", Change::Opened, opened);
     assert_eq!(client.next()["change"], "opened");
     // Until the socket buffer is full, after some kilobytes.
-    let sent = |rig: &Rig| rig.board.gateways[0].opportunities_sent.value();
+    let sent = |rig: &Rig| rig.board.gateways[0].sent.opportunities.value();
     let mut price = 43_000_u64;
     let mut quiet = 0;
     while quiet < 20 && price < 60_000 {
@@ -238,8 +238,8 @@ fn the_page_of_opportunities_has_the_open_and_the_last_hundred_closed_ones() {
 fn the_pages_of_instruments_and_status_show_the_present_state() {
     let mut rig = Rig::on_hand(GatewayOptions::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
-    rig.board.venues[2].set_state(LinkState::Backoff, rig.clock.now());
-    rig.board.venues[2].set_last_error("closed by the venue (1001)");
+    rig.board.venues[2].connection.set_state(LinkState::Backoff, rig.clock.now());
+    rig.board.venues[2].connection.set_last_error("closed by the venue (1001)");
     let mut client = rig.client();
     client.subscribe(&["BTC/USDT"], &["binance"]);
     client.next();

@@ -415,7 +415,7 @@ fn pipelined_requests_use_a_limited_share_of_each_turn_and_do_not_delay_changes(
     turned.turn();
     ask(&mut probe, "/livez");
     live.texts();
-    let gauge = |turned: &Turned| turned.rig.board.gateways[0].http_requests.value();
+    let gauge = |turned: &Turned| turned.rig.board.gateways[0].http.requests.value();
     let (begun, mut most, mut probed) = (gauge(&turned), 0, None);
     for round in 0..100 {
         turned.rig.quote("BTC/USDT", "binance", &(1000 + round).to_string(), "100000");
@@ -443,7 +443,7 @@ fn a_page_that_many_request_at_once_is_rendered_a_few_times() {
     }
     turned.rest();
     let gauges = &turned.rig.board.gateways[0];
-    assert_eq!((gauges.http_requests.value(), gauges.http_shared.value()), (160, 156));
+    assert_eq!((gauges.http.requests.value(), gauges.http.shared.value()), (160, 156));
     for peer in &mut peers {
         let four = |bytes: &[u8]| (String::from_utf8_lossy(bytes).matches("HTTP/1.1 200").count() == 4).then_some(());
         turned.until(peer, four);
@@ -494,7 +494,7 @@ fn after_a_pause_a_client_reads_few_old_prices_and_the_newest_has_its_age() {
     for (text, age) in [(btc, 2501), (eth, 2500)] {
         assert_eq!(member(text, "ageMs"), age.to_string(), "{text}");
     }
-    let conflated = turned.rig.board.gateways[0].outbox_conflated.value();
+    let conflated = turned.rig.board.gateways[0].sent.prices_conflated.value();
     assert!(texts.len() < 100 && conflated > 2900, "{} messages, {conflated} conflated", texts.len());
 }
 
@@ -540,7 +540,7 @@ fn alert(turned: &mut Turned, symbol: &str) {
 /// Sends alerts until one waits in the gateway for `peer`, which does not read.
 fn block(turned: &mut Turned, symbol: &str) {
     for _ in 0..10_000 {
-        if turned.rig.board.gateways[0].outbox_bytes.value() > 0 {
+        if turned.rig.board.gateways[0].sent.waiting_bytes.value() > 0 {
             return;
         }
         alert(turned, symbol);
@@ -604,7 +604,7 @@ fn an_alert_that_waited_has_the_age_at_which_it_is_sent() {
         texts.extend(peer.texts());
         turned.turn();
     }
-    assert_eq!(turned.rig.board.gateways[0].outbox_bytes.value(), 0);
+    assert_eq!(turned.rig.board.gateways[0].sent.waiting_bytes.value(), 0);
     let [.., alert, end] = texts.as_slice() else { panic!("{texts:?}") };
     assert_eq!((member(alert, "type"), member(alert, "timestamp")), (r#""arbitrage""#, "1700000001000"));
     assert_eq!((member(alert, "buyAgeMs"), member(alert, "sellAgeMs")), ("3070", "3070"), "{alert}");
@@ -630,7 +630,7 @@ fn if_too_much_waits_in_total_the_clients_with_most_are_closed() {
     let mut many: Vec<Peer> = (0..8).map(|_| join(&mut turned, "BTC/USDT")).collect();
     let gauges = |turned: &Turned| {
         let gauges = &turned.rig.board.gateways[0];
-        (gauges.outbox_bytes.value() as usize, gauges.slow_closed.value())
+        (gauges.sent.waiting_bytes.value() as usize, gauges.clients.slow_closed.value())
     };
     for given in 0.. {
         alert(&mut turned, "BTC/USDT");
@@ -674,10 +674,10 @@ fn pages_that_are_not_read_count_to_the_same_total() {
             let mut peer = turned.connect_narrow();
             peer.tcp.write_all("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20).as_bytes()).unwrap();
             turned.rest();
-            let waiting = turned.rig.board.gateways[0].outbox_bytes.value();
+            let waiting = turned.rig.board.gateways[0].sent.waiting_bytes.value();
             assert!(waiting <= MOST as u64, "{waiting} bytes wait");
             peer
         })
         .collect();
-    assert!(turned.rig.board.gateways[0].slow_closed.value() > 0, "of {} none was closed", peers.len());
+    assert!(turned.rig.board.gateways[0].clients.slow_closed.value() > 0, "of {} none was closed", peers.len());
 }
