@@ -125,12 +125,28 @@ pub struct VenuePage {
     pub level: Text,
     /// Role of the gateway for this venue in a cluster; empty without a cluster.
     pub role: Text,
-    /// Instance that leads the venue.
-    pub leader: Option<Text>,
     /// Milliseconds from the leader to the gateway.
     pub lag_ms: Option<f64>,
     /// Delay of its quotes in milliseconds, while it is too long for alerts.
     pub quote_lag_ms: Option<f64>,
+    /// Offset of the venue's clock from ours, in milliseconds.
+    pub clock_offset_ms: Option<f64>,
+    /// From 0 to 100 without faults of its feed; `None`: an older gateway.
+    pub feed_score: Option<u64>,
+    /// Milliseconds since its quotes cause no alerts because of the score.
+    pub quarantined_ms: Option<u64>,
+    /// Its connections, in the same object of the page.
+    #[serde(flatten)]
+    pub connection: ConnectionEntry,
+    /// Its quotes and losses, in the same object.
+    #[serde(flatten)]
+    pub received: ReceivedEntry,
+}
+
+/// Connections of a venue.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ConnectionEntry {
     /// Circuit breaker of its address.
     pub circuit_breaker: BreakerEntry,
     /// Milliseconds until the next attempt to connect, if known.
@@ -141,30 +157,32 @@ pub struct VenuePage {
     pub connected_ms: Option<u64>,
     /// Number of connections after the first.
     pub reconnects: u64,
-    /// Consecutive failures.
-    pub consecutive_errors: u64,
+    /// Silences that closed a connection.
+    pub silences: u64,
     /// The last error as text.
     pub last_error: Option<Text>,
-    /// Messages received.
-    pub frames: u64,
+}
+
+/// Quotes of a venue, and losses.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ReceivedEntry {
     /// Quotes received.
     pub quotes: u64,
-    /// Bytes received.
-    pub bytes: u64,
     /// Messages that could not be decoded, by reason.
     pub decode_errors: BTreeMap<Text, u64>,
     /// Quotes that were rejected, by reason.
     pub dropped: BTreeMap<Text, u64>,
     /// Quotes conflated because the ring was full.
     pub ring_conflated: u64,
-    /// Silences that closed a connection.
-    pub silences: u64,
-    /// Offset of the venue's clock from ours, in milliseconds.
-    pub clock_offset_ms: Option<f64>,
-    /// From 0 to 100 without faults of its feed; `None`: an older gateway.
-    pub feed_score: Option<u64>,
-    /// Milliseconds since its quotes cause no alerts because of the score.
-    pub quarantined_ms: Option<u64>,
+}
+
+impl ReceivedEntry {
+    /// Messages and quotes that were lost, for all reasons.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.decode_errors.values().chain(self.dropped.values()).sum::<u64>() + self.ring_conflated
+    }
 }
 
 /// A circuit breaker.

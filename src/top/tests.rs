@@ -38,7 +38,7 @@ fn state() -> Display {
     let mut state = Display::new("http://127.0.0.1:3000");
     let mut before = sample();
     before.status.timestamp -= 2000;
-    before.status.venues[0].quotes -= 3000;
+    before.status.venues[0].received.quotes -= 3000;
     before.status.gateway.0.iter_mut().filter(|(name, _)| &**name == "prices").for_each(|(_, n)| *n -= 500);
     state.take(Ok(before), MonoNs(NOW.0 - 2 * SECOND));
     state.take(Ok(sample()), NOW);
@@ -207,7 +207,7 @@ fn the_time_of_the_next_attempt_is_shown_while_one_is_waited_for() {
     let shown = |state: &Display| text(&drawn(state, NOW, (120, 30), true));
     assert!(!shown(&state).contains("next try"));
     let mut waits = sample();
-    waits.status.venues[1].next_attempt_ms = Some(12_300);
+    waits.status.venues[1].connection.next_attempt_ms = Some(12_300);
     state.take(Ok(waits), NOW.plus(SECOND));
     for keys in ["", "5"] {
         press(&mut state, keys);

@@ -150,20 +150,20 @@ fn venue_rate(state: &Display, status: &StatusPage, name: &str, read: fn(&VenueP
     rate(state, status, find)
 }
 
-fn losses_of(venue: &VenuePage) -> u64 {
-    venue.decode_errors.values().chain(venue.dropped.values()).sum::<u64>() + venue.ring_conflated
-}
-
 fn sorted_venues<'a>(state: &Display, sample: &'a Sample) -> Vec<&'a VenuePage> {
     let status = &sample.status;
     let mut rows: Vec<&VenuePage> = status.venues.iter().filter(|v| state.passes(&[&v.exchange, &v.state])).collect();
     if state.view == DisplayView::Venues {
-        let speed = |v: &VenuePage| venue_rate(state, status, &v.exchange, |v| v.quotes).unwrap_or(v.quotes as f64);
+        let speed = |v: &VenuePage| {
+            venue_rate(state, status, &v.exchange, |v| v.received.quotes).unwrap_or(v.received.quotes as f64)
+        };
         order(state, &mut rows, |a, b, by| match by {
             "quotes/s" => speed(b).total_cmp(&speed(a)),
-            "heard" => b.last_bytes_ms.unwrap_or(u64::MAX).cmp(&a.last_bytes_ms.unwrap_or(u64::MAX)),
-            "reconnects" => b.reconnects.cmp(&a.reconnects),
-            "lost" => losses_of(b).cmp(&losses_of(a)),
+            "heard" => {
+                b.connection.last_bytes_ms.unwrap_or(u64::MAX).cmp(&a.connection.last_bytes_ms.unwrap_or(u64::MAX))
+            }
+            "reconnects" => b.connection.reconnects.cmp(&a.connection.reconnects),
+            "lost" => b.received.lost().cmp(&a.received.lost()),
             _ => a.exchange.cmp(&b.exchange),
         });
     }
@@ -175,8 +175,8 @@ fn venues(state: &Display, sample: &Sample, whole: bool) -> TextTable {
     // Columns that are empty without a cluster, or without open circuit breakers.
     let has_roles = rows.iter().any(|v| !v.role.is_empty());
     let has_late = rows.iter().any(|v| v.quote_lag_ms.is_some());
-    let has_breakers = rows.iter().any(|v| !matches!(&*v.circuit_breaker.state, "" | "closed"));
-    let is_awaited = rows.iter().any(|v| v.next_attempt_ms.is_some());
+    let has_breakers = rows.iter().any(|v| !matches!(&*v.connection.circuit_breaker.state, "" | "closed"));
+    let is_awaited = rows.iter().any(|v| v.connection.next_attempt_ms.is_some());
     let mut columns = vec![left("exchange", 0), left("link", 0), right("fresh", 0)];
     let optional = [
         (has_late, right("late", 1)),
@@ -194,7 +194,7 @@ fn venues(state: &Display, sample: &Sample, whole: bool) -> TextTable {
     }
     columns.push(rest("last error"));
     let cells = |v: &VenuePage| -> Vec<Cell> {
-        let speed = venue_rate(state, &sample.status, &v.exchange, |v| v.quotes);
+        let speed = venue_rate(state, &sample.status, &v.exchange, |v| v.received.quotes);
         let is_connected = &*v.state == "connected";
         let cell_of = |column: &Column| match column.name {
             "exchange" => (*v.exchange).into(),
@@ -203,22 +203,29 @@ fn venues(state: &Display, sample: &Sample, whole: bool) -> TextTable {
             "late" => v.quote_lag_ms.map_or_else(|| "".into(), |lag| cell(ms(lag as u64), Tone::Bad)),
             "role" => cell(&*v.role, word_tone(&v.role)),
             "level" => cell(&*v.level, level_tone(&v.level)),
-            "breaker" => cell(&*v.circuit_breaker.state, word_tone(&v.circuit_breaker.state)),
-            "next try" => v.next_attempt_ms.map_or_else(String::new, |next| format!("in {}", ms(next))).into(),
+            "breaker" => cell(&*v.connection.circuit_breaker.state, word_tone(&v.connection.circuit_breaker.state)),
+            "next try" => {
+                v.connection.next_attempt_ms.map_or_else(String::new, |next| format!("in {}", ms(next))).into()
+            }
             "source" => cell(v.source.as_deref().unwrap_or("-"), source_tone(v.source.as_deref().unwrap_or_default())),
             "quotes/s" => known(speed, |speed| format!("{speed:.0}")),
-            "heard" => known(v.last_bytes_ms, ms),
+            "heard" => known(v.connection.last_bytes_ms, ms),
             "lag" => known(v.lag_ms, |lag| format!("{lag:.1}ms")),
-            "for" => known(v.connected_ms, ms),
-            "quotes" => grouped(v.quotes).into(),
-            "again" => cell(grouped(v.reconnects), if v.reconnects > 0 { Tone::Warn } else { Tone::Plain }),
-            "silent" => grouped(v.silences).into(),
+            "for" => known(v.connection.connected_ms, ms),
+            "quotes" => grouped(v.received.quotes).into(),
+            "again" => cell(
+                grouped(v.connection.reconnects),
+                if v.connection.reconnects > 0 { Tone::Warn } else { Tone::Plain },
+            ),
+            "silent" => grouped(v.connection.silences).into(),
             "clock" => known(v.clock_offset_ms, |offset| format!("{offset:.1}ms")),
             "score" => match (v.feed_score, v.quarantined_ms) {
                 (Some(score), Some(_)) => cell(format!("{score} quarantined"), Tone::Bad),
                 (score, _) => known(score, |score| score.to_string()),
             },
-            _ => cell(v.last_error.as_deref().unwrap_or(""), if is_connected { Tone::Dim } else { Tone::Bad }),
+            _ => {
+                cell(v.connection.last_error.as_deref().unwrap_or(""), if is_connected { Tone::Dim } else { Tone::Bad })
+            }
         };
         columns.iter().map(cell_of).collect()
     };
@@ -274,9 +281,9 @@ fn losses(state: &Display, sample: &Sample) -> TextTable {
         let named = |what: &'static str, counts: &BTreeMap<Text, u64>| -> Vec<(String, u64)> {
             counts.iter().map(|(reason, count)| (format!("{what}: {}", &**reason), *count)).collect()
         };
-        let mut lost = named("not decoded", &v.decode_errors);
-        lost.extend(named("not believed", &v.dropped));
-        lost.push(("conflated before the ring".to_owned(), v.ring_conflated));
+        let mut lost = named("not decoded", &v.received.decode_errors);
+        lost.extend(named("not believed", &v.received.dropped));
+        lost.push(("conflated before the ring".to_owned(), v.received.ring_conflated));
         for (what, count) in lost.into_iter().filter(|(_, count)| *count > 0) {
             rows.push(vec![(*v.exchange).into(), what.into(), cell(grouped(count), Tone::Warn)]);
         }
