@@ -10,11 +10,13 @@ pub mod clients;
 pub mod connection;
 pub mod control;
 pub mod distortion;
+mod entrance;
 pub mod late;
 pub mod lively;
 #[cfg(test)]
 mod plain;
 pub mod prices;
+pub mod records;
 pub mod rolling_24h;
 pub mod scenario;
 pub mod script;
@@ -31,14 +33,15 @@ use std::time::Duration;
 use crossbeam::channel::Receiver;
 use mio::{Events, Poll, Token};
 
-use crate::market::Level;
 use crate::net::Link;
 use crate::net::listen::Listener;
 use crate::sim::certificates::Certificates;
 use crate::sim::clients::{SimClient, SimClients};
 use crate::sim::connection::{ClientLimits, Ending, SimConnection, Sockets, World};
 use crate::sim::control::{SimCommand, SimControl};
+use crate::sim::entrance::Entrance;
 use crate::sim::prices::{CellId, Liveliness, Openings, SimPrices};
+use crate::sim::records::{QuoteChange, SimRecords};
 use crate::sim::scenario::{FaultKind, Scenario, Trouble};
 use crate::sim::script::Script;
 use crate::sim::truth::Truth;
@@ -115,11 +118,7 @@ pub struct Sim {
     /// The pace of price changes; `None`: prices do not change by themselves.
     pace: Option<UpdatePace>,
     next_second: MonoNs,
-    /// `None` while the fault script makes the system refuse connections.
-    listener: Option<Listener>,
-    address: SocketAddr,
-    accepting: bool,
-    accept_rest_until: MonoNs,
+    entrance: Entrance,
     poll: Poll,
     events: Events,
     alarm: Alarm,
@@ -130,27 +129,12 @@ pub struct Sim {
     silent: Vec<bool>,
     refusing: Vec<bool>,
     script: Script,
-    certificates: Option<Certificates>,
-    journal: Option<Vec<QuoteChange>>,
-    truth: Option<Truth>,
+    records: SimRecords,
     sockets: Vec<Sockets>,
     buffer: Vec<u8>,
     clock: Clock,
     options: SimOptions,
     counts: SimCounts,
-}
-
-/// A top of book that changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QuoteChange {
-    /// The instrument and venue.
-    pub cell: CellId,
-    /// Time of the change.
-    pub at: MonoNs,
-    /// Best bid since then.
-    pub bid: Level,
-    /// Best ask since then.
-    pub ask: Level,
 }
 
 /// Computes when the next update is due. Counts from a fixed start, so that the pace does not drift.
@@ -171,8 +155,6 @@ const UPDATES_MAX: u64 = 256;
 const CATCH_UP_NS: u64 = SECOND / 4;
 /// Most connections accepted in one turn.
 const ACCEPTS_MAX: usize = 64;
-/// How long to wait after a failed accept, for example when file descriptors have run out.
-const ACCEPT_REST_NS: u64 = SECOND / 10;
 /// Size of the kernel's send buffer per client, in bytes.
 const SEND_BUFFER: usize = 128 * 1024;
 
@@ -201,11 +183,11 @@ impl Sim {
     ///
     /// # Errors
     /// If the system cannot create a poll.
-    pub fn new(mut parts: SimParts) -> io::Result<Self> {
+    pub fn new(parts: SimParts) -> io::Result<Self> {
         let poll = Poll::new()?;
-        parts.listener.register(poll.registry(), LISTENER)?;
         let alarm = Alarm::of_poll(Arc::new(mio::Waker::new(poll.registry(), WAKER)?));
         let now = parts.clock.now();
+        let entrance = Entrance::new(parts.listener, poll.registry(), LISTENER, now)?;
         let moving = parts.rate.is_finite() && parts.rate > 0.0;
         let liveliness = Liveliness {
             rate: if moving { parts.rate } else { 1.0 },
@@ -220,16 +202,11 @@ impl Sim {
             silent: vec![false; parts.venues.len()],
             refusing: vec![false; parts.venues.len()],
             script: Script::new(parts.venues.len(), parts.seed, now),
-            certificates: None,
-            journal: None,
-            truth: None,
+            records: SimRecords::default(),
             sockets: vec![Sockets::default(); parts.venues.len()],
             venues: parts.venues,
             prices,
-            address: parts.listener.address(),
-            listener: Some(parts.listener),
-            accepting: true,
-            accept_rest_until: now,
+            entrance,
             poll,
             events: Events::with_capacity(256),
             alarm,
@@ -246,7 +223,7 @@ impl Sim {
     /// The address that it listens on.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.entrance.address()
     }
 
     /// Starts this fault script now, replacing an earlier one. The script must have been read for the same venues.
@@ -256,12 +233,12 @@ impl Sim {
 
     /// Starts to record what the books really are.
     pub fn record_truth(&mut self, truth: Truth) {
-        self.truth = Some(truth);
+        self.records.truth = Some(truth);
         self.prices.cells().for_each(|cell| self.record(cell));
     }
 
     fn record(&mut self, cell: CellId) {
-        if let Some(truth) = &mut self.truth {
+        if let Some(truth) = &mut self.records.truth {
             let (venue, _) = self.prices.quote(cell);
             let (trouble, name) = (&self.script.troubles[venue], self.venues[venue].facts().name);
             truth.see(cell, &self.prices, trouble, name, self.clock.unix());
@@ -270,17 +247,17 @@ impl Sim {
 
     /// Requires TLS of clients from now on.
     pub fn secure(&mut self, certificates: Certificates) {
-        self.certificates = Some(certificates);
+        self.entrance.secure(certificates);
     }
 
     /// Records all price changes in a journal from now on, including those that are not sent to clients.
     pub fn keep_journal(&mut self) {
-        self.journal = Some(Vec::new());
+        self.records.journal = Some(Vec::new());
     }
 
     /// Takes the recorded changes, in the order in which they happened.
     pub fn take_journal(&mut self) -> Vec<QuoteChange> {
-        self.journal.as_mut().map(std::mem::take).unwrap_or_default()
+        self.records.take_journal()
     }
 
     /// A handle that sets prices and causes faults from another thread.
@@ -310,8 +287,8 @@ impl Sim {
     /// How long the poll may block.
     fn sleep(&self, wait: Duration) -> Duration {
         let now = self.clock.now();
-        let unaccepted = self.accepting && now >= self.accept_rest_until;
-        if wait.is_zero() || unaccepted || !self.commands.is_empty() || self.clients.iter().any(|c| c.readable) {
+        let is_due = self.entrance.is_due(now);
+        if wait.is_zero() || is_due || !self.commands.is_empty() || self.clients.iter().any(|c| c.readable) {
             return Duration::ZERO;
         }
         if self.clients.is_empty() {
@@ -333,7 +310,7 @@ impl Sim {
         self.alarm.clear();
         for event in &self.events {
             match event.token() {
-                LISTENER => self.accepting = true,
+                LISTENER => self.entrance.wake(),
                 WAKER => {}
                 Token(token) => {
                     if let Some(client) = self.clients.at(token - CLIENTS) {
@@ -374,38 +351,20 @@ impl Sim {
     }
 
     fn accept(&mut self, now: MonoNs) -> usize {
-        if !self.accepting || now < self.accept_rest_until {
-            return 0;
-        }
         for accepted in 0..ACCEPTS_MAX {
-            let Some(listener) = &mut self.listener else { return accepted };
-            match listener.accept() {
-                Ok(Some(link)) => self.admit(link, now),
-                Ok(None) => {
-                    self.accepting = false;
-                    return accepted;
-                }
-                Err(_) => {
-                    self.accept_rest_until = now.plus(ACCEPT_REST_NS);
-                    return accepted;
-                }
-            }
+            let Some(link) = self.entrance.accept(now) else { return accepted };
+            self.admit(link, now);
         }
         ACCEPTS_MAX
     }
 
-    fn admit(&mut self, mut link: Link, now: MonoNs) {
+    fn admit(&mut self, link: Link, now: MonoNs) {
         if self.clients.len() >= self.options.clients_max {
             self.counts.over_limit += 1;
             return;
         }
         link.limit_send_buffer(SEND_BUFFER);
-        if let Some(certificates) = &self.certificates {
-            match link.serve_tls(certificates.of(self.script.listener)) {
-                Ok(secured) => link = secured,
-                Err(_) => return,
-            }
-        }
+        let Some(mut link) = self.entrance.secured(link, self.script.listener) else { return };
         if link.register(self.poll.registry(), Token(CLIENTS + self.clients.next_place())).is_ok() {
             self.counts.accepted += 1;
             self.clients.insert(SimClient::new(link, SimConnection::new(self.options.client, now)));
@@ -417,10 +376,10 @@ impl Sim {
             venues: &self.venues,
             prices: &self.prices,
             unix: self.clock.unix(),
-            listen: self.address,
+            listen: self.entrance.address(),
             refusing: &self.refusing,
             troubles: &self.script.troubles,
-            tls: self.certificates.is_some(),
+            tls: self.entrance.is_secure(),
             sockets: &self.sockets,
         };
         let (mut work, mut opened) = (0, Vec::new());
@@ -468,7 +427,7 @@ impl Sim {
         self.record(cell);
         let (venue, quote) = self.prices.quote(cell);
         let now = self.clock.now();
-        if let Some(journal) = &mut self.journal {
+        if let Some(journal) = &mut self.records.journal {
             journal.push(QuoteChange { cell, at: now, bid: quote.bid, ask: quote.ask });
         }
         if self.silent[venue] {
@@ -495,9 +454,7 @@ impl Sim {
         }
         // Seconds missed during a pause of the machine are skipped.
         self.next_second = self.next_second.plus(SECOND).max(now.plus(SECOND / 2));
-        if let Some(truth) = &mut self.truth {
-            truth.flush();
-        }
+        self.records.flush();
         let unix = self.clock.unix();
         for client in self.clients.iter_mut() {
             client.connection.elapsed(now);
@@ -526,17 +483,7 @@ impl Sim {
         if let Some(before) = self.script.advance(now, &self.venues, &mut self.prices) {
             (0..before.len()).for_each(|venue| self.turn_to(venue, &before[venue], now));
         }
-        let is_refusing = self.script.listener == Some(FaultKind::Refused);
-        if is_refusing && let Some(mut listener) = self.listener.take() {
-            listener.deregister(self.poll.registry());
-        }
-        if !is_refusing && self.listener.is_none() {
-            // Another process may hold the port for a moment; the next turn retries.
-            self.listener = Listener::bind(self.address).ok();
-            if let Some(listener) = &mut self.listener {
-                self.accepting = listener.register(self.poll.registry(), LISTENER).is_ok();
-            }
-        }
+        self.entrance.refuse(self.script.listener == Some(FaultKind::Refused), self.poll.registry());
     }
 
     /// Applies a change of the faults of a venue.
@@ -569,7 +516,7 @@ impl Sim {
             }
         }
         consequences.books.into_iter().for_each(|cell| self.tell(cell));
-        if self.truth.is_some() {
+        if self.records.truth.is_some() {
             let cells = self.prices.cells().filter(|cell| self.prices.quote(*cell).0 == venue);
             cells.collect::<Vec<_>>().into_iter().for_each(|cell| self.record(cell));
         }
@@ -613,16 +560,12 @@ impl Stage for Sim {
     }
 
     fn finish(&mut self) {
-        if let Some(listener) = &mut self.listener {
-            listener.deregister(self.poll.registry());
-        }
+        self.entrance.close(self.poll.registry());
         let now = self.clock.now();
         self.clients.iter_mut().for_each(|c| c.connection.close(1001, "going away", now));
         self.write();
         self.clients.retain(|_| false);
-        if let Some(truth) = &mut self.truth {
-            truth.flush();
-        }
+        self.records.flush();
     }
 }
 
