@@ -16,30 +16,59 @@ use crate::time::MonoNs;
 /// A venue and its cell of the row.
 pub type HeldLeg<'a> = (VenueId, &'a CellQuote);
 
-/// What is read about one row in addition to its cells.
-pub struct RowEvidence<'a> {
-    /// Which venues quote it.
-    pub directory: &'a Directory,
+/// Connections that are known to be behind; when there are more, those that no quote came by are forgotten.
+pub const BEHIND_MAX: usize = 64;
+
+/// What is known about the legs of all rows in addition to their cells.
+pub struct Evidence {
     /// By cell: the last quote.
-    pub last: &'a [LastSeen],
+    pub last: Vec<LastSeen>,
     /// By cell: why its quote does not hold, where it does not.
-    pub faults: &'a [LegFault],
-    /// Connections that are behind.
-    pub behind: &'a [(VenueId, LineId)],
-    /// What the timestamps of connections show.
-    pub lines: &'a LineClocks,
+    pub faults: Vec<LegFault>,
+    /// Connections that are behind, whose quotes are no legs.
+    pub behind: Vec<(VenueId, LineId)>,
     /// All connections are behind, because the detector is.
     pub is_late: bool,
+    /// What the timestamps of connections show.
+    pub lines: LineClocks,
     /// Which venues are comparable.
-    pub identity: &'a Identity,
-    /// Which venues reconnect too often.
-    pub quarantine: &'a Quarantine,
+    pub identity: Identity,
+    /// Which venues reconnect too often, or have a low feed score.
+    pub quarantine: Quarantine,
     /// The basis of each route.
-    pub basis: &'a BasisMemory,
-    /// The row.
-    pub instrument: InstrumentId,
-    /// The current time.
-    pub now: MonoNs,
+    pub basis: BasisMemory,
+}
+
+impl Evidence {
+    /// Nothing known yet.
+    #[must_use]
+    pub fn new(directory: &Directory, threshold_pct: Percent) -> Self {
+        Self {
+            last: vec![LastSeen::default(); directory.pairs()],
+            faults: vec![LegFault::Gap; directory.pairs()],
+            behind: Vec::with_capacity(BEHIND_MAX),
+            is_late: false,
+            lines: LineClocks::default(),
+            identity: Identity::new(directory.rows(), directory.columns()),
+            quarantine: Quarantine::new(directory.columns()),
+            basis: BasisMemory::new(threshold_pct),
+        }
+    }
+
+    /// The evidence about the row of `instrument` at `now`.
+    #[inline]
+    #[must_use]
+    pub const fn row<'a>(&'a self, directory: &'a Directory, instrument: InstrumentId, now: MonoNs) -> RowEvidence<'a> {
+        RowEvidence { evidence: self, directory, instrument, now }
+    }
+}
+
+/// What is read about one row in addition to its cells.
+pub struct RowEvidence<'a> {
+    evidence: &'a Evidence,
+    directory: &'a Directory,
+    instrument: InstrumentId,
+    now: MonoNs,
 }
 
 impl RowEvidence<'_> {
@@ -54,13 +83,13 @@ impl RowEvidence<'_> {
         RouteEvidence {
             buy: self.leg((buy, from)),
             sell: self.leg((sell, to)),
-            is_one: self.identity.is_one(
+            is_one: self.evidence.identity.is_one(
                 self.instrument,
                 (buy, sell),
                 [buy, sell].map(|venue| self.directory.claim(self.instrument, venue)),
             ),
             net_pct,
-            basis_pct: self.basis.basis((self.instrument, buy, sell)),
+            basis_pct: self.evidence.basis.basis((self.instrument, buy, sell)),
             is_open: false,
             is_above,
         }
@@ -71,11 +100,15 @@ impl RowEvidence<'_> {
         LegEvidence {
             fault: self.fault((venue, held)),
             age_ns: held.age(self.now),
-            is_unsettled: !self.last[at].is_settled(),
-            reconnected_ns: self.quarantine.since(venue, self.now),
-            is_behind: self.is_late || self.behind.contains(&(venue, self.last[at].line())),
-            delay: if self.lines.is_lagging(self.last[at].line()) { Delay::Lagging } else { held.delay },
-            is_quarantined: self.quarantine.has_feed(venue),
+            is_unsettled: !self.evidence.last[at].is_settled(),
+            reconnected_ns: self.evidence.quarantine.since(venue, self.now),
+            is_behind: self.evidence.is_late || self.evidence.behind.contains(&(venue, self.evidence.last[at].line())),
+            delay: if self.evidence.lines.is_lagging(self.evidence.last[at].line()) {
+                Delay::Lagging
+            } else {
+                held.delay
+            },
+            is_quarantined: self.evidence.quarantine.has_feed(venue),
         }
     }
 
@@ -89,7 +122,7 @@ impl RowEvidence<'_> {
             CellState::Halted => Some(LegFault::Halted),
             CellState::Suspect => Some(LegFault::Suspect),
             CellState::Void | CellState::Empty => {
-                Some(self.faults[self.directory.pair(self.instrument, venue).index()])
+                Some(self.evidence.faults[self.directory.pair(self.instrument, venue).index()])
             }
         }
     }

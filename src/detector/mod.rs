@@ -39,7 +39,6 @@ use crate::market::quote::{FeedEvent, LineClock, LineId, Origin};
 use crate::market::refusal::{Grounds, LegFault, RefusedCandidate, RefusedLeg};
 use crate::market::{Decimal, Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::changes::Changes;
-
 use crate::matrix::{CACHED_MAX_NS, CellQuote, CellState, MatrixWriter};
 use crate::metrics::Board;
 use crate::metrics::latency::{Hop, Recorder};
@@ -48,17 +47,15 @@ use crate::stage::{Alarm, Sleep, Stage};
 use crate::time::{Clock, MS, MonoNs, SECOND};
 use crate::venues::{self, codes};
 
-use basis::{BasisMemory, BasisRoute};
+use basis::BasisRoute;
 use dirty::DirtyRows;
 use episode::{Episodes, Standing};
-use evidence::RowEvidence;
-use identity::Identity;
+use evidence::{BEHIND_MAX, Evidence};
 use judge::{RouteEvidence, is_standing, judge};
 use lifetime::LegsInView;
-use lives::{CellLife, LineClocks};
+use lives::CellLife;
 use merge::{LastSeen, News, Peers};
 use outcomes::Outcomes;
-use quarantine::Quarantine;
 use refusals::Refusals;
 use scan::{DetectorOptions, Spread, Spreads};
 use scorecard::Scorecards;
@@ -75,8 +72,6 @@ const PAUSE_MAX_NS: u64 = SECOND;
 const UNHEARD_NS: u64 = 25 * MS;
 /// until so long after it, when feeds have said which of their connections are.
 const UNHEARD_MAX_NS: u64 = SECOND / 2;
-/// Connections that are known to be behind; when there are more, those that no quote came by are forgotten.
-const BEHIND_MAX: usize = 64;
 /// Rows with an open opportunity are scanned at least this often, so that age alone closes them.
 const SWEEP_EVERY_NS: u64 = 20 * MS;
 /// All routes with a basis are sampled in this many sweeps, about a second.
@@ -296,8 +291,8 @@ impl Detector {
     fn may_look(&mut self, now: MonoNs) -> bool {
         let (from, until) = self.pause;
         let is_paused = now < until;
-        self.core.is_late = is_paused && now.since(from) >= PAUSE_MAX_NS;
-        !is_paused || self.core.is_late
+        self.core.evidence.is_late = is_paused && now.since(from) >= PAUSE_MAX_NS;
+        !is_paused || self.core.evidence.is_late
     }
 
     /// Quotes of what was removed hold no longer: before the events of this turn, so that whoever sent one before it
@@ -371,8 +366,8 @@ impl Detector {
             counts.refused.add(*reason, count);
         }
         counts.refusals_untracked.add(self.core.refusals.take_untracked());
-        counts.basis_routes.set(self.core.basis.len() as u64);
-        counts.basis_refused.add(self.core.basis.take_refused());
+        counts.basis_routes.set(self.core.evidence.basis.len() as u64);
+        counts.basis_refused.add(self.core.evidence.basis.take_refused());
         counts.open.set(self.core.open() as u64);
     }
 
@@ -448,30 +443,20 @@ pub struct Core {
     directory: Arc<Directory>,
     matrix: MatrixWriter,
     spreads: Spreads,
-    last: Vec<LastSeen>,
+    evidence: Evidence,
     /// By venue: whether our own connection speaks for its quotes.
     is_own: Vec<bool>,
     episodes: Episodes,
     /// Cells whose quote is suspect.
     doubted: Vec<PairId>,
-    /// By cell: why its quote does not hold, where it does not.
-    faults: Vec<LegFault>,
-    identity: Identity,
     /// By instrument: whether each venue's is its own whatever it costs, as leveraged tokens are; `None`: not looked at.
     funds: Vec<Option<bool>>,
-    /// Connections whose quotes are no legs for now.
-    behind: Vec<(VenueId, LineId)>,
-    /// This thread is late for so long that no quote is a leg.
-    is_late: bool,
     /// Nothing came for a while, and it is not known yet whether the line is silent.
     is_unheard: bool,
     refusals: Refusals,
     outcomes: Outcomes,
     /// By cell: since when, and until when, its prices are certain.
     lives: Vec<CellLife>,
-    lines: LineClocks,
-    quarantine: Quarantine,
-    basis: BasisMemory,
     options: DetectorOptions,
 }
 
@@ -484,22 +469,15 @@ impl Core {
         spreads.set_lowest_fee(directory.lowest_fee_pct());
         Self {
             spreads,
-            identity: Identity::new(directory.rows(), directory.columns()),
+            evidence: Evidence::new(&directory, Percent::of(options.threshold_pct)),
             funds: vec![None; directory.rows()],
-            last: vec![LastSeen::default(); directory.pairs()],
             is_own: vec![false; directory.columns()],
             episodes: Episodes::new(directory.rows()),
             doubted: Vec::new(),
-            faults: vec![LegFault::Gap; directory.pairs()],
-            behind: Vec::with_capacity(BEHIND_MAX),
-            is_late: false,
             is_unheard: false,
             refusals: Refusals::new(directory.rows(), directory.columns()),
             outcomes: Outcomes::new(directory.rows(), options.leg_age_max_ns),
             lives: vec![CellLife::default(); directory.pairs()],
-            lines: LineClocks::default(),
-            quarantine: Quarantine::new(directory.columns()),
-            basis: BasisMemory::new(Percent::of(options.threshold_pct)),
             directory,
             matrix,
             options,
@@ -541,17 +519,17 @@ impl Core {
         if quote.origin == Origin::Disk {
             return self.remember(pair, quote, mark);
         }
-        if self.last[pair.index()].is_blank() {
+        if self.evidence.last[pair.index()].is_blank() {
             if quote.origin == Origin::Own {
-                self.quarantine.quoted(quote.venue, quote.decoded.max(quote.received));
+                self.evidence.quarantine.quoted(quote.venue, quote.decoded.max(quote.received));
             } else if self.is_overtaken(pair, quote) {
                 return Err(DropReason::Late);
             }
         }
-        let Self { last, directory, matrix, spreads, options, .. } = self;
+        let Self { evidence, directory, matrix, spreads, options, .. } = self;
         let now = quote.received.max(quote.decoded);
         let fresh = FreshPrices { directory, matrix, spreads, age_max_ns: options.leg_age_max_ns, now };
-        let checked = merge::check(quote, &mut last[pair.index()], |mid| fresh.peers(pair, mid));
+        let checked = merge::check(quote, &mut evidence.last[pair.index()], |mid| fresh.peers(pair, mid));
         let cell = CellQuote { state: self.state_in(quote.instrument, quote.venue), ..cell_of(quote) };
         let news = match checked {
             Ok(news) => news,
@@ -564,10 +542,10 @@ impl Core {
                 return Err(reason);
             }
         };
-        self.lives[pair.index()].take(quote, &mut self.lines);
+        self.lives[pair.index()].take(quote, &mut self.evidence.lines);
         if cell.state == CellState::Halted {
             // Its quotes hold; nothing but the halt keeps them from being legs.
-            self.faults[pair.index()] = LegFault::Halted;
+            self.evidence.faults[pair.index()] = LegFault::Halted;
         }
         let is_own = &mut self.is_own[quote.venue.index()];
         *is_own |= quote.origin == Origin::Own;
@@ -630,10 +608,10 @@ impl Core {
             return self.spreads.clear(instrument, venue);
         }
         self.spreads.set(instrument, venue, cell.bid.price, cell.ask.price);
-        let others = self.spreads.quoting(instrument) & !self.identity.comparable(instrument, venue);
+        let others = self.spreads.quoting(instrument) & !self.evidence.identity.comparable(instrument, venue);
         if others != 0 && !self.is_fund(instrument) {
             let mid = self.spreads.mid(instrument, venue);
-            self.identity.see(instrument, venue, mid, others, |other| self.spreads.mid(instrument, other));
+            self.evidence.identity.see(instrument, venue, mid, others, |other| self.spreads.mid(instrument, other));
         }
     }
 
@@ -656,7 +634,8 @@ impl Core {
                 // The quote became void during the halt.
                 CellState::Live
                     if held.origin.is_pushed()
-                        && (self.last[pair.index()].is_blank() || self.faults[pair.index()] != LegFault::Halted) =>
+                        && (self.evidence.last[pair.index()].is_blank()
+                            || self.evidence.faults[pair.index()] != LegFault::Halted) =>
                 {
                     CellState::Void
                 }
@@ -672,7 +651,7 @@ impl Core {
             }
             let cell = CellQuote { state, ..held };
             if state == CellState::Halted {
-                self.faults[pair.index()] = LegFault::Halted;
+                self.evidence.faults[pair.index()] = LegFault::Halted;
             }
             self.matrix.store(pair, &cell);
             mark(pair);
@@ -690,26 +669,14 @@ impl Core {
     }
 
     fn scan_exactly(&mut self, instrument: InstrumentId, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
-        let Self { directory, matrix, spreads, episodes, options, refusals, outcomes, is_unheard, .. } = self;
-        let (faults, last, behind, identity) = (&self.faults, &self.last, &self.behind, &self.identity);
-        let (quarantine, basis, lines, is_late) = (&self.quarantine, &self.basis, &self.lines, self.is_late);
-        let row = RowEvidence {
-            directory,
-            last,
-            faults,
-            behind,
-            lines,
-            is_late,
-            identity,
-            quarantine,
-            basis,
-            instrument,
-            now,
-        };
+        let Self {
+            directory, matrix, spreads, evidence, lives, episodes, options, refusals, outcomes, is_unheard, ..
+        } = self;
+        let row = evidence.row(directory, instrument, now);
         let debounce_ns = if *is_unheard { u64::MAX } else { options.debounce_ns };
         let told = events.len();
         let threshold = Percent::of(options.threshold_pct);
-        let (lives, lines) = (&self.lives, &self.lines);
+        let lines = &evidence.lines;
         let life = |venue| &lives[directory.pair(instrument, venue).index()];
         let coexistence = |buy, sell| proof::of(&life(buy).ask(lines), &life(sell).bid(lines));
         episodes.begin();
@@ -768,13 +735,13 @@ impl Core {
     /// What the timestamps of `line` show at `now`. Returns whether all rows must be scanned after this.
     #[inline]
     pub fn set_clock(&mut self, line: LineId, clock: LineClock, now: MonoNs) -> bool {
-        self.lines.set(line, clock, now)
+        self.evidence.lines.set(line, clock, now)
     }
 
     /// From now on no quote of these venues is a leg, one bit each. All rows must be scanned after this.
     #[cold]
     pub const fn quarantine(&mut self, venues: u64) {
-        self.quarantine.set_feeds(venues);
+        self.evidence.quarantine.set_feeds(venues);
     }
 
     /// Looks for candidates that a scan does not see, because the quote of a leg does not hold or because only the gross
@@ -796,26 +763,12 @@ impl Core {
 
     #[cold]
     fn look_at_refused(&mut self, instrument: InstrumentId, now: MonoNs) {
-        let Self { directory, matrix, spreads, episodes, options, refusals, .. } = self;
-        let (faults, last, behind, identity) = (&self.faults, &self.last, &self.behind, &self.identity);
-        let (quarantine, basis, lines, is_late) = (&self.quarantine, &self.basis, &self.lines, self.is_late);
-        let row = RowEvidence {
-            directory,
-            last,
-            faults,
-            behind,
-            lines,
-            is_late,
-            identity,
-            quarantine,
-            basis,
-            instrument,
-            now,
-        };
+        let Self { directory, matrix, spreads, evidence, episodes, options, refusals, .. } = self;
+        let row = evidence.row(directory, instrument, now);
         let mut cells = refusals.take_cells();
         cells.extend(directory.venues_on().filter_map(|(venue, _)| {
             let pair = directory.pair(instrument, venue);
-            let (held, fault) = (matrix.load(pair), faults[pair.index()]);
+            let (held, fault) = (matrix.load(pair), evidence.faults[pair.index()]);
             // What was removed and has come back may be something else.
             let is_removed = !directory.is_quoted(instrument, venue)
                 || (held.state == CellState::Void && fault == LegFault::Removed);
@@ -845,7 +798,7 @@ impl Core {
 
     /// Samples the net spreads of remembered routes, and remembers routes that are worth it: each about once per second.
     fn look_at_basis(&mut self, now: MonoNs) {
-        let Self { directory, matrix, spreads, options, basis, identity, .. } = self;
+        let Self { directory, matrix, spreads, options, evidence: Evidence { basis, identity, .. }, .. } = self;
         let net_of = |(instrument, buy, sell): BasisRoute| {
             let cell = |venue| matrix.load(directory.pair(instrument, venue));
             let (from, to) = (cell(buy), cell(sell));
@@ -877,20 +830,20 @@ impl Core {
     /// From now on no quote that came by `line` is a leg.
     #[cold]
     pub fn fall_behind(&mut self, venue: VenueId, line: LineId) {
-        if self.behind.contains(&(venue, line)) {
+        if self.evidence.behind.contains(&(venue, line)) {
             return;
         }
-        if self.behind.len() == BEHIND_MAX {
-            let Self { behind, last, .. } = self;
+        if self.evidence.behind.len() == BEHIND_MAX {
+            let Evidence { behind, last, .. } = &mut self.evidence;
             behind.retain(|(_, line)| last.iter().any(|last| last.line() == *line));
         }
-        self.behind.push((venue, line));
+        self.evidence.behind.push((venue, line));
     }
 
     /// Quotes that came by `line` are legs again. The rows must be scanned after this.
     #[cold]
     pub fn caught_up(&mut self, venue: VenueId, line: LineId) {
-        self.behind.retain(|other| *other != (venue, line));
+        self.evidence.behind.retain(|other| *other != (venue, line));
     }
 
     /// The last quote of one instrument no longer holds for this reason, if it came by a way that `origin` speaks for.
@@ -908,9 +861,9 @@ impl Core {
             return;
         }
         if why == BookVoid::Lost && origin == Origin::Own {
-            self.quarantine.lost(venue);
+            self.evidence.quarantine.lost(venue);
         }
-        self.last[pair.index()] = LastSeen::default();
+        self.evidence.last[pair.index()] = LastSeen::default();
         self.void_cell(pair, instrument, venue, why.into(), mark);
     }
 
@@ -924,10 +877,10 @@ impl Core {
             if !was_quoted || self.directory.is_quoted(instrument, venue) {
                 continue;
             }
-            self.identity.forget(instrument, venue);
-            self.faults[pair.index()] = LegFault::Removed;
+            self.evidence.identity.forget(instrument, venue);
+            self.evidence.faults[pair.index()] = LegFault::Removed;
             if self.matrix.load(pair).holds() {
-                self.last[pair.index()] = LastSeen::default();
+                self.evidence.last[pair.index()] = LastSeen::default();
                 self.void_cell(pair, instrument, venue, LegFault::Removed, &mark);
             }
         }
@@ -937,7 +890,7 @@ impl Core {
     pub fn down(&mut self, venue: VenueId, origin: Origin, mark: impl Fn(PairId)) {
         self.is_own[venue.index()] &= origin != Origin::Own;
         if origin == Origin::Own {
-            self.quarantine.lost(venue);
+            self.evidence.quarantine.lost(venue);
         }
         for instrument in (0..self.directory.instruments().len() as u32).map(InstrumentId) {
             self.void(instrument, venue, origin, BookVoid::Lost, &mark);
@@ -961,7 +914,7 @@ impl Core {
     #[cold]
     pub fn line_ended(&mut self, venue: VenueId, line: LineId) {
         for instrument in (0..self.directory.instruments().len() as u32).map(InstrumentId) {
-            let last = &mut self.last[self.directory.pair(instrument, venue).index()];
+            let last = &mut self.evidence.last[self.directory.pair(instrument, venue).index()];
             if last.line() == line {
                 last.end_line();
             }
@@ -979,7 +932,7 @@ impl Core {
         mark: impl Fn(PairId),
     ) {
         self.spreads.clear(instrument, venue);
-        self.faults[pair.index()] = LegFault::Suspect;
+        self.evidence.faults[pair.index()] = LegFault::Suspect;
         self.lives[pair.index()] = CellLife::default();
         self.matrix.store(pair, &CellQuote { state: CellState::Suspect, ..cell });
         mark(pair);
@@ -995,8 +948,8 @@ impl Core {
             if cell.state != CellState::Suspect {
                 continue;
             }
-            let Self { last, directory, matrix, spreads, options, .. } = &mut *self;
-            let last = &mut last[pair.index()];
+            let Self { evidence, directory, matrix, spreads, options, .. } = &mut *self;
+            let last = &mut evidence.last[pair.index()];
             let fresh = FreshPrices { directory, matrix, spreads, age_max_ns: options.leg_age_max_ns, now };
             let word = merge::doubted_mid(last).map_or(Peers::Absent, |mid| fresh.peers(pair, mid));
             if !merge::is_confirmed(last, now, word) {
@@ -1016,8 +969,8 @@ impl Core {
     #[cold]
     fn forget(&mut self, instrument: InstrumentId, venue: VenueId, mark: impl Fn(PairId)) {
         let pair = self.directory.pair(instrument, venue);
-        self.last[pair.index()] = LastSeen::default();
-        self.identity.forget(instrument, venue);
+        self.evidence.last[pair.index()] = LastSeen::default();
+        self.evidence.identity.forget(instrument, venue);
         self.void_cell(pair, instrument, venue, LegFault::Removed, mark);
     }
 
@@ -1033,8 +986,8 @@ impl Core {
         self.lives[pair.index()] = CellLife::default();
         let cell = self.matrix.load(pair);
         // What was removed stays so until its next quote.
-        if cell.state != CellState::Void || self.faults[pair.index()] != LegFault::Removed {
-            self.faults[pair.index()] = fault;
+        if cell.state != CellState::Void || self.evidence.faults[pair.index()] != LegFault::Removed {
+            self.evidence.faults[pair.index()] = fault;
         }
         // The end of a connection does not end a halt.
         let is_halted = fault != LegFault::Removed && self.directory.is_halted(instrument, venue);

@@ -773,7 +773,7 @@ fn an_opportunity_ends_with_the_prices_and_the_reason_of_its_end() {
         (R::Quarantined, 10_000, 10_100),
         "not believed, not told"
     );
-    let another = |s: &mut Story| s.after(|core, _, _| core.identity.forget(row, buy));
+    let another = |s: &mut Story| s.after(|core, _, _| core.evidence.identity.forget(row, buy));
     assert_eq!(Story::end(another), (R::Quarantined, 10_000, 10_100), "above the threshold, and not known to be one");
     let down = |s: &mut Story| s.after(|core, now, events| down(core, sell, Origin::Own, now, events));
     assert_eq!(Story::end(down), (R::VenueLost, 10_000, 10_100));
