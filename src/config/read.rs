@@ -1,7 +1,7 @@
 //! Reads the file and the environment into a [`Draft`] with all keys set and the origin of each recorded. All errors
 //! are collected; none stops the reading. Consistency between values is checked in `resolve`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
@@ -192,9 +192,21 @@ impl Draft {
         let (table, errors) = DeTable::parse_recoverable(source);
         let paths = self.paths();
         self.read_table("", table.get_ref(), &paths, &lines);
-        // Values read from a line with a syntax error are meaningless.
+        // Values read from a line with a syntax error are meaningless, and the keys below a broken header belong to an
+        // unknown table.
         let broken: Vec<usize> = errors.iter().map(|error| lines.of_span(error.span())).collect();
-        self.problems.retain(|problem| !matches!(problem.place, ConfigPlace::File(line) if broken.contains(&line)));
+        let mut meaningless = HashSet::new();
+        let mut is_below_broken = false;
+        for (line, text) in (1..).zip(source.lines()) {
+            if text.trim_start().starts_with('[') {
+                is_below_broken = broken.contains(&line);
+            }
+            if is_below_broken || broken.contains(&line) {
+                meaningless.insert(line);
+            }
+        }
+        self.problems
+            .retain(|problem| !matches!(problem.place, ConfigPlace::File(line) if meaningless.contains(&line)));
         for (error, line) in errors.iter().zip(broken) {
             let text = error.span().and_then(|span| source.get(span)).unwrap_or("").trim();
             let near = if text.is_empty() { String::new() } else { format!(" at {}", quoted(text)) };
@@ -317,8 +329,8 @@ fn unknown_key(prefix: &str, key: &str, paths: &[String]) -> String {
     match paths.iter().find(|path| path.rsplit('.').next() == Some(key)) {
         Some(path) => format!("{what}; did you mean `{path}`?"),
         None => {
-            let mut expected: Vec<&str> = siblings;
-            expected.dedup();
+            let mut seen = HashSet::new();
+            let expected: Vec<&str> = siblings.into_iter().filter(|name| seen.insert(*name)).collect();
             format!("{what}, expected one of {}", expected.join(", "))
         }
     }

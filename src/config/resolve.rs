@@ -210,7 +210,8 @@ fn resolve_instruments(
         let rest = if is_quoted { "left out there" } else { "and no other venue quotes it" };
         draft.warnings.push(format!("instruments: {symbol} is not listed by {}, {rest}", venues.join(", ")));
     }
-    if !is_default {
+    // Without venues nothing is quoted; that has been reported already.
+    if !is_default && !chosen.is_empty() {
         for item in shared.iter().filter(|item| !quoted_by.iter().any(|native| native.contains_key(&item.text))) {
             // If every venue rejected it, that has been reported already.
             if chosen.iter().all(|&at| draft.known[at].instruments.is_some()) {
@@ -265,6 +266,15 @@ fn expanded(
             "{path}: the list of {name} could not be read; until it is, patterns select nothing there, and \
              only instruments named in full are requested"
         ));
+    }
+    if known.len() == lists.len() {
+        let empty = patterns.iter().filter(|(pattern, _)| !pattern.selects_from(&known));
+        draft.warnings.extend(empty.map(|(_, item)| {
+            format!(
+                "{path}: {} selects nothing, because no list has a traded instrument that matches",
+                quoted(&item.text)
+            )
+        }));
     }
     let patterns: Vec<&select::Pattern> = patterns.iter().map(|(pattern, _)| pattern).collect();
     let mut written: HashSet<String> = all.iter().map(|item| item.text.clone()).collect();

@@ -51,6 +51,12 @@ impl Pattern {
         })
     }
 
+    /// Whether one of `lists` has a traded instrument that matches.
+    pub fn selects_from(&self, lists: &[&List]) -> bool {
+        let mut entries = lists.iter().flat_map(|list| &list.entries);
+        entries.any(|entry| entry.is_trading && self.fits(&entry.base, &entry.quote))
+    }
+
     fn fits(&self, base: &str, quote: &str) -> bool {
         let side = |side: &PatternSide, code: &str| side.as_deref().is_none_or(|wanted| wanted == code);
         side(&self.base, base) && side(&self.quote, quote)

@@ -160,8 +160,11 @@ impl Connection {
                     }
                     Err(refusal) => {
                         let (status, reason) = refusal.status();
-                        let allow = if refusal == Refusal::Method { "Allow: GET, HEAD, OPTIONS\r\n" } else { "" };
-                        Some(self.refuse(status, reason, &format!("{allow}{extra}"), out))
+                        let lines = match refusal {
+                            Refusal::Method { allowed } => format!("Allow: {allowed}\r\n{extra}"),
+                            _ => extra.to_owned(),
+                        };
+                        Some(self.refuse(status, reason, &lines, out))
                     }
                 }
             }

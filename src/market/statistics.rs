@@ -2,8 +2,7 @@
 //! beside the top of book, are off the hot path, and are never an input of detection.
 //!
 //! The values are floats. A float that was read from up to 15 digits prints as the same digits. Derived values are
-//! therefore computed exactly from the digits and converted to the nearest float, so that no client sees
-//! `295.0000000000003`.
+//! therefore computed exactly from the digits and rounded to 15 digits, so that no client sees `295.0000000000003`.
 
 use std::io::Write as _;
 
@@ -146,11 +145,15 @@ impl Digits {
         self.mantissa.checked_mul(10i128.checked_pow(scale - self.scale)?)
     }
 
-    /// The nearest float. It prints with the same digits when there are at most 15.
+    /// The nearest float, rounded to 15 significant digits: a float prints as the digits that it was read from if there
+    /// are at most 15.
     fn to_float(self) -> Option<f64> {
+        let extra = self.mantissa.unsigned_abs().checked_ilog10().unwrap_or(0).saturating_sub(14);
+        let mantissa = divided(self.mantissa, 10i128.pow(extra))?;
+        let exponent = i64::from(extra) - i64::from(self.scale);
         let mut text = [0; 64];
         let mut rest = &mut text[..];
-        write!(rest, "{}e-{}", self.mantissa, self.scale).ok()?;
+        write!(rest, "{mantissa}e{exponent}").ok()?;
         let unused = rest.len();
         std::str::from_utf8(&text[..text.len() - unused]).ok()?.parse().ok()
     }
@@ -167,6 +170,9 @@ mod tests {
         assert_eq!(difference(100_000.1, 100_000.0).to_string(), "0.1");
         assert_eq!(difference(0.1, 0.3).to_string(), "-0.2");
         assert_eq!(product(0.1, 3.0).to_string(), "0.3");
+        // Kraken's volume times its average price; the exact product has 23 digits.
+        assert_eq!(product(22_051.232_380_775_335, 63_474.7).to_string(), "1399695360");
+        assert_eq!(product(274_561.369_691_270_9, 2_488.59).to_string(), "683270679");
         assert_eq!(product(1234.5678, 63_704.12).to_string(), "78647055.279336");
         assert_eq!(hundredfold(0.0029).to_string(), "0.29");
         assert_eq!(hundredfold(-0.0057).to_string(), "-0.57");

@@ -397,7 +397,7 @@ fn reloaded(out: &mut Vec<u8>, board: &Board) {
         ("refused_total", "Changes of the quoted instruments that were rejected as a whole.", {
             reload.refused.value()
         }),
-        ("last_refused", "1 if the last change was rejected.", reload.is_refused.value()),
+        ("last_refused", "1 if the configuration file was rejected when it was last read.", reload.is_refused.value()),
     ] {
         family(out, &format!("reload_{name}"), help, [(0, value)].into_iter(), &|_| String::new());
     }

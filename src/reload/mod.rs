@@ -107,7 +107,8 @@ impl Reload {
     }
 
     /// Logs and counts the outcome, unless this was a dry run. A file that cannot be used causes a health alert until
-    /// it can be used again; an error in an admin call is reported to its caller only.
+    /// it can be used again, whatever admin calls change meanwhile; an error in an admin call is reported to its caller
+    /// only.
     fn conclude(&self, outcome: &Outcome, is_of_file: bool) {
         if outcome.is_dry {
             return;
@@ -118,8 +119,8 @@ impl Reload {
             log::say(format_args!("reload: nothing was changed"));
         }
         let gauges = &self.parts.board.reload;
-        gauges.is_refused.set(u64::from(is_refused));
-        if is_of_file || !is_refused {
+        if is_of_file {
+            gauges.is_refused.set(u64::from(is_refused));
             gauges.set_mistakes(&outcome.mistakes);
         }
         gauges.refused.add(u64::from(is_refused));

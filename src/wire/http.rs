@@ -26,19 +26,29 @@ pub struct HeadLimits {
 /// Paths that accept POST.
 #[derive(Clone, Copy, Debug)]
 pub enum Posts {
-    /// These, without queries.
+    /// These, without queries. They accept neither GET nor HEAD.
     Only(&'static [&'static str]),
     /// Any path.
     All,
 }
 
 impl Posts {
-    /// Whether `path` accepts POST.
+    /// Whether `path` accepts requests with `method`.
+    fn allow(self, method: Method, path: &str) -> bool {
+        match (self, method) {
+            (Self::All, _) | (_, Method::Options) => true,
+            (Self::Only(paths), Method::Post) => paths.contains(&path),
+            (Self::Only(paths), Method::Get | Method::Head) => !paths.contains(&path),
+        }
+    }
+
+    /// The methods that `path` accepts, as in the header `Allow`.
     #[must_use]
-    pub fn accept(self, path: &str) -> bool {
+    pub fn methods(self, path: &str) -> &'static str {
         match self {
-            Self::Only(paths) => paths.contains(&path),
-            Self::All => true,
+            Self::Only(paths) if paths.contains(&path) => "POST, OPTIONS",
+            Self::Only(_) => "GET, HEAD, OPTIONS",
+            Self::All => "GET, HEAD, POST, OPTIONS",
         }
     }
 }
@@ -122,8 +132,11 @@ pub enum Upgrade {
 pub enum Refusal {
     /// Not HTTP, or ambiguous: 400.
     Malformed,
-    /// A known method that is not supported here: 405.
-    Method,
+    /// A known method that the path does not accept: 405.
+    Method {
+        /// The methods that it accepts, as in the header `Allow`.
+        allowed: &'static str,
+    },
     /// An unknown method: 501.
     UnknownMethod,
     /// Neither HTTP/1.0 nor HTTP/1.1: 505.
@@ -146,7 +159,7 @@ impl Refusal {
     pub const fn status(self) -> (u16, &'static str) {
         match self {
             Self::Malformed => (400, "Bad Request"),
-            Self::Method => (405, "Method Not Allowed"),
+            Self::Method { .. } => (405, "Method Not Allowed"),
             Self::UnknownMethod => (501, "Not Implemented"),
             Self::Version => (505, "HTTP Version Not Supported"),
             Self::Target => (414, "URI Too Long"),
@@ -190,12 +203,11 @@ fn parse_head(bytes: &[u8], limits: HeadLimits) -> Result<Option<(Request, usize
     }
     let is_1_1 = head.version == Some(1);
     let headers = Headers::read(head.headers)?;
-    let method = method_of(head.method.unwrap_or_default())?;
-    let is_posted = method == Method::Post;
     let bare = head.path.unwrap_or_default().split('?').next().unwrap_or_default();
-    if is_posted && !limits.posts.accept(bare) {
-        return Err(Refusal::Method);
-    }
+    let method = method_of(head.method.unwrap_or_default())?
+        .filter(|method| limits.posts.allow(*method, bare))
+        .ok_or(Refusal::Method { allowed: limits.posts.methods(bare) })?;
+    let is_posted = method == Method::Post;
     let (path, query) = target(head.path.unwrap_or_default(), method, &headers, is_1_1)?;
     let length = headers.body(if is_posted { limits.body_max } else { 0 })?;
     let keep_alive = if is_1_1 { !headers.close } else { headers.keep_alive && !headers.close };
@@ -267,13 +279,14 @@ fn check_version(line: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-fn method_of(name: &str) -> Result<Method, Refusal> {
+/// `None` for a known method that no path accepts.
+fn method_of(name: &str) -> Result<Option<Method>, Refusal> {
     match name {
-        "GET" => Ok(Method::Get),
-        "HEAD" => Ok(Method::Head),
-        "OPTIONS" => Ok(Method::Options),
-        "POST" => Ok(Method::Post),
-        "PUT" | "DELETE" | "PATCH" | "TRACE" | "CONNECT" => Err(Refusal::Method),
+        "GET" => Ok(Some(Method::Get)),
+        "HEAD" => Ok(Some(Method::Head)),
+        "OPTIONS" => Ok(Some(Method::Options)),
+        "POST" => Ok(Some(Method::Post)),
+        "PUT" | "DELETE" | "PATCH" | "TRACE" | "CONNECT" => Ok(None),
         _ => Err(Refusal::UnknownMethod),
     }
 }

@@ -1,4 +1,6 @@
 use super::*;
+
+const READ_ONLY: Refusal = Refusal::Method { allowed: "GET, HEAD, OPTIONS" };
 use proptest::prelude::*;
 
 const LIMITS: HeadLimits =
@@ -161,6 +163,25 @@ fn heads_have_limits_and_one_host() {
 }
 
 #[test]
+fn a_path_names_the_methods_that_it_accepts() {
+    let posts = HeadLimits { posts: Posts::Only(&["/p"]), body_max: 10, ..LIMITS };
+    let allowed = |head: &str| match parse(format!("{head} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes(), posts) {
+        Ok(_) => "",
+        Err(Refusal::Method { allowed }) => allowed,
+        Err(other) => panic!("{head}: {other:?}"),
+    };
+    for head in ["POST /p", "OPTIONS /p", "GET /", "HEAD /", "OPTIONS /"] {
+        assert_eq!(allowed(head), "", "{head}");
+    }
+    for head in ["GET /p", "HEAD /p", "DELETE /p", "PUT /p?a=1"] {
+        assert_eq!(allowed(head), "POST, OPTIONS", "{head}");
+    }
+    for head in ["POST /", "POST /p/", "DELETE /"] {
+        assert_eq!(allowed(head), "GET, HEAD, OPTIONS", "{head}");
+    }
+}
+
+#[test]
 fn what_waits_for_100_continue_is_served() {
     let posts = HeadLimits { posts: Posts::Only(&["/p"]), body_max: 10, ..LIMITS };
     let chunks = b"POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
@@ -208,9 +229,9 @@ fn paths_mean_what_they_say() {
 #[test]
 fn methods_and_versions() {
     for (line, expected) in [
-        ("POST / HTTP/1.1", Refusal::Method),
-        ("TRACE / HTTP/1.1", Refusal::Method),
-        ("CONNECT a:1 HTTP/1.1", Refusal::Method),
+        ("POST / HTTP/1.1", READ_ONLY),
+        ("TRACE / HTTP/1.1", READ_ONLY),
+        ("CONNECT a:1 HTTP/1.1", READ_ONLY),
         ("BREW / HTTP/1.1", Refusal::UnknownMethod),
         ("get / HTTP/1.1", Refusal::UnknownMethod),
         ("GET /", Refusal::Version),

@@ -145,6 +145,7 @@ fn each_mistake_has_its_line_key_and_what_was_expected() {
         ("[feed]\nsilence_max_ms = 1000", "a.toml:2: feed.silence_max_ms: ", &["at least 2001"]),
         ("[gateway]\nthreads = 1\nthreads = 2", "a.toml:3: TOML: ", &["duplicate"]),
         ("[gateway\nthreads = 1", "a.toml:1: TOML: ", &["unclosed"]),
+        ("[gateway\nbeat_ms = 5", "a.toml:1: TOML: ", &["unclosed"]),
     ];
     for (source, beginning, words) in cases {
         check_refused(source, beginning, words);
@@ -279,10 +280,21 @@ fn mistakes_of_the_environment_name_the_variable() {
         ("SPREADWIRE_INSTRUMENTS", "btc/usdt", "instruments: `btc/usdt` is not a symbol"),
     ];
     for (name, value, words) in cases {
-        let said = build("", &[(name, value)]).unwrap_err();
+        let said = build("instruments = [\"BTC/USDT\"]", &[(name, value)]).unwrap_err();
         assert!(said.starts_with(&format!("environment: {name}: ")) && said.contains(words), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
+}
+
+#[test]
+fn an_unknown_key_lists_each_known_one_once() {
+    let lines = refused("foo = 1");
+    let (_, known) = lines[0].split_once("expected one of ").unwrap();
+    let mut known: Vec<&str> = known.split(", ").collect();
+    let count = known.len();
+    known.sort_unstable();
+    known.dedup();
+    assert_eq!(known.len(), count, "{}", lines[0]);
 }
 
 #[test]

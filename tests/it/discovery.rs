@@ -245,6 +245,21 @@ fn what_is_written_out_beside_a_pattern_is_quoted_without_any_list() {
 }
 
 #[test]
+fn a_pattern_that_selects_nothing_is_named() {
+    let exchanges = Exchanges::start();
+    let folder = Scratch::new("nothing");
+    let names = ["okx", "kraken"];
+    let lines = exchanges.lines(&names);
+    let config =
+        folder.config(&format!("venues = {names:?}\ninstruments = [\"FOO/*\", \"BTC/*\", \"BTC/USDT\"]\n{lines}"));
+    let output = spreadwire(&["instruments", "--config", &config]).output().unwrap();
+    let said = text(&output.stderr) + &text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("instruments: `FOO/*` selects nothing, because no list has a traded instrument"), "{said}");
+    assert!(!said.contains("`BTC/*` selects nothing"), "{said}");
+}
+
+#[test]
 fn the_table_of_venues_has_every_venue_and_its_facts() {
     let output = spreadwire(&["venues"]).output().unwrap();
     let table = text(&output.stdout);

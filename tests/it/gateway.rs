@@ -1703,6 +1703,14 @@ fn a_preflight_allows_the_headers_of_front_ends_which_may_read_the_source() {
         for header in ["Authorization", "Content-Type", "Last-Event-ID", "Cache-Control"] {
             assert!(allowed.split(", ").any(|it| it == header), "{header} is not in {allowed}");
         }
+        let refused = if methods.starts_with("POST") { "GET" } else { "POST" };
+        for method in [refused, "DELETE"] {
+            let reply = exchange(rig.address, format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+            assert!(
+                reply.starts_with("HTTP/1.1 405 ") && reply.contains(&format!("\r\nAllow: {methods}\r\n")),
+                "{reply}"
+            );
+        }
     }
     for target in ["/api/status", "/api/market-data/prices?pairs=BTC/USDT", "/livez", "/nothing"] {
         let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");

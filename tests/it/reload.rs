@@ -501,7 +501,8 @@ fn behind_a_proxy_wrong_tokens_make_only_their_sender_wait() {
 
 #[test]
 fn an_admin_call_changes_the_set_until_the_file_is_read_again() {
-    let rig = Rig::new(&format!("{BEFORE}\n[admin]\ntoken = \"{TOKEN}\"\nwatch_file = \"off\""));
+    let file = format!("{BEFORE}\n[admin]\ntoken = \"{TOKEN}\"\nwatch_file = \"off\"");
+    let rig = Rig::new(&file);
     let wish = r#"{"add":["SOL/USDT"],"remove":["ETH/USDT"],"venues":{"add":["kraken"]}}"#;
     for wrong in ["", "a-token-of-the-tesT", "a-token-of-the-test-and-more"] {
         assert_eq!(rig.post("/api/admin/set", wrong, wish).0, 401, "{wrong}");
@@ -536,10 +537,29 @@ fn an_admin_call_changes_the_set_until_the_file_is_read_again() {
     let (status, _) = rig.post("/api/admin/set", TOKEN, &" ".repeat(70_000));
     assert_eq!(status, 413);
     assert_eq!(rig.quoted(), ["BTC/USDT binance+okx+kraken", "SOL/USDT binance+kraken"]);
+    let is_file_refused = |rig: &Rig| {
+        let gauge = rig.get("/metrics").1.contains("\nspreadwire_reload_last_refused 1\n");
+        assert_eq!(rig.alerts().contains("The configuration file was refused: "), gauge);
+        gauge
+    };
+    assert!(!is_file_refused(&rig), "a wrong call says nothing about the file");
+
+    // A refused file stays refused, whatever admin calls change.
+    rig.write("venues = [\"krakn\"]");
+    let (status, told) = rig.post("/api/admin/reload", TOKEN, "");
+    assert!(status == 400 && told.to_string().contains("unknown venue `krakn`"), "{status} {told}");
+    assert!(is_file_refused(&rig));
+    for (wish, changed) in [(r#"{"add":["SOL/USDT"]}"#, false), (r#"{"add":["XRP/USDT"]}"#, true)] {
+        let (status, done) = rig.post("/api/admin/set", TOKEN, wish);
+        assert_eq!((status, &done["changed"]), (200, &json!(changed)));
+        assert!(is_file_refused(&rig), "{wish}");
+    }
+    rig.write(&file);
 
     let (status, back) = rig.post("/api/admin/reload", TOKEN, "");
     assert_eq!((status, &back["changed"], &back["exchangesRemoved"]), (200, &json!(true), &json!(["kraken"])));
     rig.wait_for("reload: changes by admin calls since the last reload are reverted");
+    assert!(!is_file_refused(&rig));
     assert_eq!(rig.quoted(), ["BTC/USDT binance+okx", "ETH/USDT binance"]);
     let (status, again) = rig.post("/api/admin/reload", TOKEN, "");
     assert_eq!((status, &again["changed"]), (200, &json!(false)));
@@ -646,7 +666,7 @@ fn without_a_token_there_are_no_admin_calls() {
     let rig = Rig::new(&format!("{BEFORE}\n[admin]\nwatch_file = \"on\""));
     for target in ["/api/admin/set", "/api/admin/reload"] {
         assert_eq!(rig.post(target, "", "{}").0, 404);
-        assert_eq!(rig.get(target).0, 404);
+        assert_eq!(rig.get(target).0, 405);
     }
     let (status, _) = rig.ask(&rig.address, "POST /api/instruments HTTP/1.1", "");
     assert_eq!(status, 405);

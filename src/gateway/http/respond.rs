@@ -272,8 +272,7 @@ impl AdminRefusal {
 /// for all headers except Authorization (<https://fetch.spec.whatwg.org/#http-access-control-allow-headers>, read
 /// 2026-11-30); the names are for browsers that do not support it.
 fn options_lines(request: &Request, options: &GatewayOptions) -> String {
-    let is_post = options.http.head.posts.accept(&request.path);
-    let methods = if is_post { "POST, OPTIONS" } else { "GET, HEAD, OPTIONS" };
+    let methods = options.http.head.posts.methods(&request.path);
     let headers = "Authorization, Content-Type, Last-Event-ID, Cache-Control, If-None-Match, X-Requested-With, *";
     format!(
         "Allow: {methods}\r\nAccess-Control-Allow-Methods: {methods}\r\n\
