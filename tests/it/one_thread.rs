@@ -1,5 +1,5 @@
 //! The path of a quote in one thread, on a clock that only the test moves: simulated venues with their faults, feed
-//! sessions, the ring and the detector. `pipeline` adds gateway and clients, `phantoms` adds the truth.
+//! sessions, the ring and the detector. `pipeline` adds gateway and clients, `phantoms` the truth, `refusals` the gateway.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ use spreadwire::time::{Clock, HandClock, MS, MonoNs, SECOND, UnixNs};
 use spreadwire::venues::{Venue, venue};
 
 /// Pause before a lost connection is opened again, in milliseconds.
-const REOPEN_MS: u64 = 250;
+pub(crate) const REOPEN_MS: u64 = 250;
 /// The venues' output buffers are as large as the delayed bytes can be.
 const LIMITS: ClientLimits = ClientLimits { output_max: 16 << 20, ping_every_ms: 20_000, head_ms: 10_000 };
 

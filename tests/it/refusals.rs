@@ -1,43 +1,27 @@
 //! Why a spread above the threshold is not alerted: feed sessions of simulated venues, the detector and the gateway in
 //! one thread on a clock that only the test moves. Each test makes one reason apply and reads it from `/api/refusals`.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use serde_json::Value;
 use spreadwire::detector::scan::{DetectorOptions, Spread};
-use spreadwire::detector::{Detector, DetectorParts};
-use spreadwire::feed;
-use spreadwire::feed::end::End;
-use spreadwire::feed::session::{Session, SessionParts, entries};
 use spreadwire::gateway::Gateway;
-use spreadwire::handover::Handover;
-use spreadwire::market::directory::VenueEntry;
-use spreadwire::market::quote::Origin;
-use spreadwire::market::{Decimal, Directory, Level, VenueId};
-use spreadwire::matrix::QuoteMatrix;
-use spreadwire::matrix::days::DayTable;
-use spreadwire::metrics::Board;
-use spreadwire::sim::address_of;
-use spreadwire::sim::connection::{ClientLimits, SimConnection, World};
-use spreadwire::sim::prices::{Liveliness, SimPrices};
-use spreadwire::sim::scenario::Trouble;
+use spreadwire::market::{Decimal, Level};
+use spreadwire::sim::prices::Liveliness;
 use spreadwire::stage::Stage;
-use spreadwire::time::{HandClock, MS, MonoNs, SECOND, UnixNs};
-use spreadwire::venues::{Venue, VenueQuote, venue};
+use spreadwire::time::{MS, SECOND, UnixNs};
+use spreadwire::venues::VenueQuote;
 
-use crate::one_thread::Tables;
+use crate::one_thread::{OneThread, REOPEN_MS, Setting};
 
 /// Kraken reports halts in its stream.
 const VENUES: [&str; 3] = ["kraken", "bybit", "okx"];
-const LIMITS: ClientLimits = ClientLimits { output_max: 16 << 20, ping_every_ms: 20_000, head_ms: 10_000 };
 /// One step of the clock, in milliseconds.
 const STEP_MS: u64 = 20;
 
-struct Pipe {
-    feed: Session,
-    far: SimConnection,
+/// What a venue quotes.
+struct Quoting {
     /// The price in ten-thousandths of the first price, quoted at each step; `None`: nothing is quoted.
     level: Option<u64>,
     /// Time that the venue's stamps are behind its frames, in milliseconds.
@@ -46,15 +30,23 @@ struct Pipe {
 }
 
 struct Rig {
-    hand: HandClock,
-    venues: Vec<&'static dyn Venue>,
-    prices: SimPrices,
-    pipes: Vec<Pipe>,
-    directory: Arc<Directory>,
-    board: Arc<Board>,
-    handover: Handover,
-    detector: Detector,
+    rig: OneThread,
     gateway: Gateway,
+    quoting: Vec<Quoting>,
+}
+
+impl Deref for Rig {
+    type Target = OneThread;
+
+    fn deref(&self) -> &OneThread {
+        &self.rig
+    }
+}
+
+impl DerefMut for Rig {
+    fn deref_mut(&mut self) -> &mut OneThread {
+        &mut self.rig
+    }
 }
 
 impl Rig {
@@ -67,109 +59,68 @@ impl Rig {
     }
 
     fn begin(options: DetectorOptions) -> Self {
-        let hand = HandClock::new(MonoNs(1000 * SECOND), UnixNs::from_ms(1_700_000_000_000));
-        let clock = hand.clock();
-        let venues: Vec<&'static dyn Venue> = VENUES.iter().map(|name| venue(name).unwrap()).collect();
-        let liveliness = Liveliness { rate: 1.0, opportunity_every_ms: 1_000_000 };
-        let pair = ("BTC".to_owned(), "USDT".to_owned());
-        let prices = SimPrices::new(&venues, &[pair], 7, liveliness, clock.unix());
-        let listed = venues.iter().map(|venue| VenueEntry {
-            name: venue.facts().name.into(),
-            taker_fee_pct: Decimal::new(1, 1),
-            native: vec![venue.native("BTC", "USDT").ok()],
-        });
-        let directory = Arc::new(Directory::new(vec!["BTC/USDT".to_owned()], listed.collect()));
-        let board = Arc::new(Board::new(clock.now(), venues.len(), 1));
-        let days = Arc::new(DayTable::new(directory.pairs()));
-        let (matrix, writer) = QuoteMatrix::new(directory.pairs());
-        let (producer, consumer) = rtrb::RingBuffer::new(1024);
-        let tables = Tables {
-            directory: Arc::clone(&directory),
-            matrix,
-            days: Arc::clone(&days),
-            board: Arc::clone(&board),
-            clock: clock.clone(),
-        };
-        let (gateway, subscriber) = tables.gateway();
-        let (detector, detector_alarm) = Detector::new(DetectorParts {
-            directory: Arc::clone(&directory),
-            matrix: writer,
-            rings: vec![consumer],
-            subscribers: vec![subscriber],
-            board: Arc::clone(&board),
-            clock: clock.clone(),
+        let setting = Setting {
+            seed: 7,
+            venues: &VENUES,
+            instruments: &[("BTC", "USDT")],
+            liveliness: Liveliness { rate: 1.0, opportunity_every_ms: 1_000_000 },
             options,
+        };
+        let mut gateway = None;
+        let rig = OneThread::new(&setting, |tables| {
+            let (made, subscriber) = tables.gateway();
+            gateway = Some(made);
+            vec![subscriber]
         });
-        let ids: Vec<VenueId> = (0..venues.len()).map(|at| VenueId(at as u16)).collect();
-        let handover =
-            Handover::new(producer, detector_alarm, Arc::clone(&board), ids.clone(), directory.rows(), Origin::Own);
-        let pipes = ids.into_iter().zip(&venues).map(|(id, venue)| {
-            let parts = SessionParts {
-                id,
-                venue: *venue,
-                directory: Arc::clone(&directory),
-                board: Arc::clone(&board),
-                options: feed::FeedOptions::default(),
-            };
-            Pipe {
-                feed: Session::tops(parts, Arc::clone(&days), entries(&directory, id)),
-                far: SimConnection::new(LIMITS, clock.now()),
-                level: Some(10_000),
-                late_ms: 0,
-                sequence: 10,
-            }
-        });
-        let pipes = pipes.collect();
-        let mut rig = Self { hand, venues, prices, pipes, directory, board, handover, detector, gateway };
-        (0..VENUES.len()).for_each(|at| rig.connect(at));
+        let quoting = VENUES.map(|_| Quoting { level: Some(10_000), late_ms: 0, sequence: 10 });
+        let mut rig = Self { rig, gateway: gateway.unwrap(), quoting: quoting.into() };
+        rig.connect();
         rig
     }
 
-    fn connect(&mut self, at: usize) {
-        let now = self.hand.clock().now();
-        let pipe = &mut self.pipes[at];
-        pipe.feed.open(&address_of(self.venues[at], simulator()), now).unwrap();
-        pipe.far = SimConnection::new(LIMITS, now);
+    /// Opens the connections that are due.
+    fn connect(&mut self) {
+        self.open();
         self.pump();
     }
 
-    /// The connection is lost.
+    /// The connection is lost. It can be opened again after [`REOPEN_MS`].
     fn lose(&mut self, at: usize) {
-        let Self { pipes, handover, .. } = self;
-        pipes[at].level = None;
-        pipes[at].feed.lose(End::Socket("cut".to_owned()), &mut |event| handover.push(event));
+        self.quoting[at].level = None;
+        self.pipes[at].far = None;
+        self.open();
     }
 
     /// Nothing was read from the venue's connection until now.
     fn stand_still(&mut self, at: usize) {
-        let now = self.hand.clock().now();
-        let Self { pipes, handover, .. } = self;
+        let now = self.now();
+        let OneThread { pipes, handover, .. } = &mut self.rig;
         pipes[at].feed.stood_still(now, &mut |event| handover.push(event));
     }
 
     /// The quote of the venue at its level; `change` makes another one of it.
     fn quote(&mut self, at: usize, change: impl Fn(&mut VenueQuote)) {
-        let unix = self.hand.clock().unix();
-        let pipe = &mut self.pipes[at];
-        let (_, first) = self.prices.quote(self.prices.cell_of(0, "BTC/USDT").unwrap());
-        let level = pipe.level.unwrap_or(10_000);
-        let cents = (first.ask.price.to_f64() * 100.0) as u64 * level / 10_000;
+        let (now, unix) = (self.now(), self.hand.clock().unix());
+        let OneThread { pipes, prices, .. } = &mut self.rig;
+        let Quoting { level, late_ms, sequence } = &mut self.quoting[at];
+        let (_, first) = prices.quote(prices.cell_of(0, "BTC/USDT").unwrap());
+        let cents = (first.ask.price.to_f64() * 100.0) as u64 * level.unwrap_or(10_000) / 10_000;
         // The size differs each time, so that no frame repeats the last one.
-        pipe.sequence += 1;
-        let size = Decimal::new(10_000 + pipe.sequence, 4);
+        *sequence += 1;
+        let size = Decimal::new(10_000 + *sequence, 4);
         let side = |cents| Level { price: Decimal::new(cents, 2), size };
-        let (_, own) = self.prices.quote(self.prices.cell_of(at, "BTC/USDT").unwrap());
-        let time = UnixNs(unix.0 - pipe.late_ms * MS);
+        let (_, own) = prices.quote(prices.cell_of(at, "BTC/USDT").unwrap());
+        let time = UnixNs(unix.0 - *late_ms * MS);
         let mut quote =
-            VenueQuote { bid: side(cents - 10), ask: side(cents), sequence: pipe.sequence, time, ..own.clone() };
+            VenueQuote { bid: side(cents - 10), ask: side(cents), sequence: *sequence, time, ..own.clone() };
         change(&mut quote);
-        pipe.far.quote(&quote, self.hand.clock().now());
+        pipes[at].far.as_mut().unwrap().quote(&quote, now);
     }
 
     fn run(&mut self, ms: u64) {
         for _ in 0..ms / STEP_MS {
             for at in 0..VENUES.len() {
-                if self.pipes[at].level.is_some() {
+                if self.quoting[at].level.is_some() {
                     self.quote(at, |_| ());
                 }
             }
@@ -189,47 +140,8 @@ impl Rig {
     fn step(&mut self) {
         self.hand.advance(STEP_MS * MS);
         self.pump();
-        self.handover.settle();
-        while self.detector.turn(Duration::ZERO) > 0 {
-            self.handover.settle();
-        }
+        self.detect();
         while self.gateway.turn(Duration::ZERO) > 0 {}
-    }
-
-    fn pump(&mut self) {
-        let (now, clock) = (self.hand.clock().now(), self.hand.clock());
-        let (sockets, troubles) = ([], vec![Trouble::default(); VENUES.len()]);
-        let world = World {
-            venues: &self.venues,
-            prices: &self.prices,
-            unix: clock.unix(),
-            listen: simulator(),
-            refusing: &[],
-            troubles: &troubles,
-            tls: false,
-            sockets: &sockets,
-        };
-        for pipe in &mut self.pipes {
-            let handover = &mut self.handover;
-            let mut push = |event| handover.push(event);
-            if pipe.feed.deadline().is_some_and(|at| now >= at) {
-                pipe.feed.elapsed(now, &mut push);
-            }
-            loop {
-                pipe.far.elapsed(now);
-                let asked = pipe.feed.output().map(std::mem::take).unwrap_or_default();
-                if !asked.is_empty() {
-                    pipe.far.receive(&asked, now, &world);
-                }
-                let said = std::mem::take(pipe.far.output());
-                if !said.is_empty() && pipe.feed.end().is_none() {
-                    pipe.feed.receive(&said, now, &clock, &mut push);
-                }
-                if asked.is_empty() && said.is_empty() {
-                    break;
-                }
-            }
-        }
     }
 
     /// Status and body of a page.
@@ -268,11 +180,6 @@ impl Rig {
     }
 }
 
-/// Where the feeds find the simulated venues; nothing listens there.
-fn simulator() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 9000))
-}
-
 fn fields<'a>(example: &'a Value, names: &[&str]) -> Vec<&'a Value> {
     names.iter().map(|name| &example[*name]).collect()
 }
@@ -285,10 +192,10 @@ fn a_venue_that_halts_the_instrument_is_not_traded_with() {
     let mut rig = Rig::new(DetectorOptions::default());
     let (_, own) = rig.prices.quote(rig.prices.cell_of(KRAKEN, "BTC/USDT").unwrap());
     let halted = VenueQuote { is_trading: false, ..own.clone() };
-    let now = rig.hand.clock().now();
-    rig.pipes[KRAKEN].far.trading(&halted, now);
+    let now = rig.now();
+    rig.pipes[KRAKEN].far.as_mut().unwrap().trading(&halted, now);
     rig.step();
-    (1..3).for_each(|at| rig.pipes[at].level = Some(10_100));
+    (1..3).for_each(|at| rig.quoting[at].level = Some(10_100));
     let examples = rig.refused("not_trading");
     assert_eq!(fields(&examples[0], &["leg", "buyExchange", "fault"]), ["buy", "kraken", "halted"]);
 }
@@ -297,9 +204,9 @@ fn a_venue_that_halts_the_instrument_is_not_traded_with() {
 fn a_leg_that_is_not_quoted_any_more_is_stale_with_its_age_and_the_limit() {
     let options = DetectorOptions { leg_age_max_ns: SECOND, ..DetectorOptions::default() };
     let mut rig = Rig::new(options);
-    rig.pipes[KRAKEN].level = None;
+    rig.quoting[KRAKEN].level = None;
     rig.run(1200);
-    (1..3).for_each(|at| rig.pipes[at].level = Some(10_100));
+    (1..3).for_each(|at| rig.quoting[at].level = Some(10_100));
     let examples = rig.refused("stale_leg");
     let newest = &examples[0];
     assert_eq!(
@@ -319,7 +226,7 @@ fn a_lost_connection_makes_void_legs() {
     let mut rig = Rig::new(DetectorOptions::default());
     rig.lose(KRAKEN);
     rig.run(100);
-    (1..3).for_each(|at| rig.pipes[at].level = Some(10_100));
+    (1..3).for_each(|at| rig.quoting[at].level = Some(10_100));
     let examples = rig.refused("void_leg");
     assert_eq!(fields(&examples[0], &["leg", "buyExchange", "fault"]), ["buy", "kraken", "lost"]);
 }
@@ -328,14 +235,14 @@ fn a_lost_connection_makes_void_legs() {
 fn a_quote_without_a_side_and_a_crossed_one_are_no_legs() {
     for (reason, fault) in [("one_sided", "one_sided"), ("crossed_leg", "crossed")] {
         let mut rig = Rig::new(DetectorOptions::default());
-        rig.pipes[BYBIT].level = None;
+        rig.quoting[BYBIT].level = None;
         rig.quote(BYBIT, |quote| match fault {
             "crossed" => std::mem::swap(&mut quote.bid, &mut quote.ask),
             _ => quote.ask.size = Decimal::ZERO,
         });
         rig.step();
         for at in [KRAKEN, 2] {
-            rig.pipes[at].level = Some(10_100);
+            rig.quoting[at].level = Some(10_100);
         }
         let examples = rig.refused(reason);
         assert_eq!(fields(&examples[0], &["leg", "buyExchange", "fault"]), ["buy", "bybit", fault]);
@@ -345,7 +252,7 @@ fn a_quote_without_a_side_and_a_crossed_one_are_no_legs() {
 #[test]
 fn a_price_that_jumps_is_suspect() {
     let mut rig = Rig::new(DetectorOptions::default());
-    rig.pipes[BYBIT].level = None;
+    rig.quoting[BYBIT].level = None;
     rig.quote(BYBIT, |quote| {
         for side in [&mut quote.bid, &mut quote.ask] {
             side.price = Decimal::new(side.price.mantissa() * 2, side.price.scale());
@@ -358,7 +265,7 @@ fn a_price_that_jumps_is_suspect() {
 #[test]
 fn a_venue_whose_stamps_are_late_is_lagging() {
     let mut rig = Rig::new(DetectorOptions::default());
-    let bybit = &mut rig.pipes[BYBIT];
+    let bybit = &mut rig.quoting[BYBIT];
     (bybit.level, bybit.late_ms) = (Some(10_100), 900);
     let examples = rig.refused("lagging_venue");
     assert_eq!(fields(&examples[0], &["leg", "sellExchange"]), ["sell", "bybit"]);
@@ -368,20 +275,20 @@ fn a_venue_whose_stamps_are_late_is_lagging() {
 fn the_first_quote_of_a_new_connection_is_no_leg_and_a_venue_that_reconnects_often_waits_for_half_a_minute() {
     let mut rig = Rig::new(DetectorOptions::default());
     rig.lose(BYBIT);
-    rig.run(100);
+    rig.run(REOPEN_MS + STEP_MS);
     // The new connection begins with the first price, which the others have left.
-    [KRAKEN, 2].into_iter().for_each(|at| rig.pipes[at].level = Some(10_100));
-    rig.connect(BYBIT);
+    [KRAKEN, 2].into_iter().for_each(|at| rig.quoting[at].level = Some(10_100));
+    rig.connect();
     let examples = rig.refused("reconnect");
     assert_eq!(fields(&examples[0], &["leg", "buyExchange"]), ["buy", "bybit"]);
     for _ in 0..3 {
         rig.lose(BYBIT);
-        rig.run(100);
-        rig.connect(BYBIT);
-        rig.pipes[BYBIT].level = Some(10_100);
+        rig.run(REOPEN_MS + STEP_MS);
+        rig.connect();
+        rig.quoting[BYBIT].level = Some(10_100);
         rig.run(1000);
     }
-    rig.pipes[BYBIT].level = Some(10_200);
+    rig.quoting[BYBIT].level = Some(10_200);
     let examples = rig.refused("reconnect");
     assert_eq!(fields(&examples[0], &["sellExchange", "unit"]), ["bybit", "ms"], "{:?}", examples[0]);
     assert_eq!(examples[0]["limit"], 30_000);
@@ -394,15 +301,15 @@ fn a_spread_at_which_a_route_usually_stands_is_no_news_and_what_exceeds_it_is() 
     // With half a second between two quotes, neither a stall of the process nor a fault of the feed is detected.
     let options = DetectorOptions { feed_score_min: 0, still_ns: u64::MAX, ..DetectorOptions::default() };
     let mut rig = Rig::new(options);
-    rig.pipes[BYBIT].level = Some(10_049);
+    rig.quoting[BYBIT].level = Some(10_049);
     rig.run_slowly(12 * 60);
-    rig.pipes[BYBIT].level = Some(10_060);
+    rig.quoting[BYBIT].level = Some(10_060);
     let examples = rig.refused("standing_basis");
     let newest = &examples[0];
     assert_eq!(fields(newest, &["sellExchange", "unit"]), ["bybit", "pct"], "{newest}");
     let beyond = newest["value"].as_f64().unwrap();
     assert!((0.1..0.12).contains(&beyond) && newest["limit"] == 0.5, "{newest}");
-    rig.pipes[BYBIT].level = Some(10_150);
+    rig.quoting[BYBIT].level = Some(10_150);
     rig.run(100);
     let open = rig.page("/api/opportunities").1["open"][0].clone();
     assert_eq!(open["sellExchange"], "bybit", "{open}");
@@ -414,7 +321,7 @@ fn a_connection_that_was_not_read_for_a_while_is_behind() {
     let mut rig = Rig::new(DetectorOptions::default());
     rig.run(3000);
     rig.stand_still(BYBIT);
-    rig.pipes[BYBIT].level = Some(10_100);
+    rig.quoting[BYBIT].level = Some(10_100);
     rig.run(100);
     let examples = rig.look("lagging_own");
     assert_eq!(fields(&examples[0], &["leg", "sellExchange"]), ["sell", "bybit"]);
@@ -424,7 +331,7 @@ fn a_connection_that_was_not_read_for_a_while_is_behind() {
 fn a_venue_that_never_agreed_is_another_asset() {
     let mut rig = Rig::begin(DetectorOptions::default());
     rig.run(40);
-    rig.pipes[BYBIT].level = Some(10_400);
+    rig.quoting[BYBIT].level = Some(10_400);
     let examples = rig.refused("identity");
     assert_eq!(examples[0]["sellExchange"], "bybit");
 }
@@ -432,7 +339,7 @@ fn a_venue_that_never_agreed_is_another_asset() {
 #[test]
 fn a_spread_above_the_ceiling_is_implausible_with_its_figure() {
     let mut rig = Rig::new(DetectorOptions::default());
-    rig.pipes[BYBIT].level = Some(11_500);
+    rig.quoting[BYBIT].level = Some(11_500);
     let examples = rig.refused("implausible");
     let newest = &examples[0];
     assert_eq!(
@@ -446,7 +353,7 @@ fn a_spread_above_the_ceiling_is_implausible_with_its_figure() {
 #[test]
 fn a_gross_spread_that_the_fees_take_is_refused_where_the_threshold_is_for_the_net_spread() {
     let mut rig = Rig::new(DetectorOptions { threshold_on: Spread::Net, ..DetectorOptions::default() });
-    rig.pipes[BYBIT].level = Some(10_065);
+    rig.quoting[BYBIT].level = Some(10_065);
     let examples = rig.refused("fees");
     let newest = &examples[0];
     assert!(newest["spreadPct"].as_f64().unwrap() > 0.5 && newest["netSpreadPct"].as_f64().unwrap() < 0.5, "{newest}");
