@@ -22,7 +22,9 @@ use crate::venues::depth::{BookPage, Count, DeltaOrder, Diffs, LevelChange, Page
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::paged::PagedBooks;
-use crate::venues::reading::{self, SeenInstruments, Sequences, changes, figure, integer, level, side, text, time};
+use crate::venues::reading::{
+    self, BookTicker, SeenInstruments, Sequences, changes, figure, integer, side, text, time,
+};
 use crate::venues::{
     BookFacts, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Maintenance,
     Market, Messages, Notice, Opening, Pace, Requests, StampFacts, SymbolEntry, Symbols, Top, Update, Venue,
@@ -406,23 +408,13 @@ fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], BinanceBookTicker)> {
         scan.literal(b",\"data\":")?;
     }
     scan.literal(b"{\"u\":")?;
-    let sequence = scan.integer()?;
-    scan.literal(b",\"s\":\"")?;
-    let symbol = scan.string()?;
-    scan.literal(b",\"b\":\"")?;
-    let bid = scan.quoted_decimal()?;
-    scan.literal(b",\"B\":\"")?;
-    let bid_size = scan.quoted_decimal()?;
-    scan.literal(b",\"a\":\"")?;
-    let ask = scan.quoted_decimal()?;
-    scan.literal(b",\"A\":\"")?;
-    let ask_size = scan.quoted_decimal()?;
+    let BookTicker { sequence, symbol, bid, ask } = reading::scan_book_ticker(&mut scan)?;
     scan.literal(b"}")?;
     if wrapped {
         scan.literal(b"}")?;
     }
     scan.end()?;
-    Some((symbol, BinanceBookTicker { sequence, bid: level(bid, bid_size), ask: level(ask, ask_size) }))
+    Some((symbol, BinanceBookTicker { sequence, bid, ask }))
 }
 
 /// Reads the symbol and the timestamp of a `depthUpdate`, raw or wrapped, and nothing else; `None`: the general way.

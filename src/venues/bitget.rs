@@ -16,11 +16,11 @@ use crate::market::statistics::{self, DayStatistics};
 use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::codes::{Codes, alias, other};
-use crate::venues::depth::{ChainLink, Chained, LEVELS_MAX, LevelChange, TopStamp, paired_checksum};
+use crate::venues::depth::{BookPart, ChainLink, Chained, LEVELS_MAX, LevelChange, TopStamp, paired_checksum};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Fee, Listing, ListingEntry};
 use crate::venues::reading::{
-    self, Sequences, array, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
+    self, Sequences, array, changes, figure, integer, integer_if_any, scan_level, side_if_any, text, time,
 };
 use crate::venues::writing::{self, ClientSubscriptions};
 use crate::venues::{
@@ -186,7 +186,7 @@ struct BitgetState {
     sequences: Sequences,
     books: FxHashMap<(InstrumentId, &'static str), Chained>,
     levels: Vec<LevelChange>,
-    steps: Vec<BitgetBookPart>,
+    steps: Vec<BookPart>,
     checksum_text: Vec<u8>,
 }
 
@@ -288,24 +288,6 @@ fn scan_books1(frame: &[u8]) -> Option<(&[u8], Best)> {
     Some((symbol, Best { bid, ask, sequence, at }))
 }
 
-/// `price","size"`; a level at price 0 is refused by the general way.
-#[inline(always)]
-fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
-    let price = scan.quoted_decimal()?;
-    scan.literal(b",\"")?;
-    let size = scan.quoted_decimal()?;
-    (!price.is_zero()).then(|| level(price, size))
-}
-
-/// One element of a book message; its levels are read.
-struct BitgetBookPart {
-    /// Where its levels end.
-    to: usize,
-    link: ChainLink,
-    /// `None` when missing or 0, which both mean that there is none.
-    checksum: Option<i64>,
-}
-
 impl BitgetState {
     /// What is asked for.
     const fn channel(&self) -> &'static str {
@@ -388,7 +370,7 @@ impl BitgetState {
             let number = integer_if_any(item, "seq")?;
             let after = if is_whole { None } else { integer_if_any(item, "pseq")? };
             let link = ChainLink { after, number, at: stamp(item, root)? };
-            self.steps.push(BitgetBookPart { to: self.levels.len(), link, checksum: checksum_of(item)? });
+            self.steps.push(BookPart { to: self.levels.len(), link, checksum: checksum_of(item)? });
         }
         if self.steps.is_empty() {
             return Err(DecodeError::Missing("data"));
@@ -416,7 +398,7 @@ impl BitgetState {
         &mut self,
         (instrument, channel): (InstrumentId, &'static str),
         is_whole: bool,
-        steps: &[BitgetBookPart],
+        steps: &[BookPart],
         received: MonoNs,
         out: &mut Decoded,
     ) -> Result<Frame, DecodeError> {
@@ -438,11 +420,9 @@ impl BitgetState {
                 chain.follow(step.link, &self.levels[levels], received)
             };
             // The small books carry the checksum of the large one.
-            let done = done.and_then(|is_applied| match step.checksum.filter(|_| channel == BOOKS && is_applied) {
-                Some(sum) if sum != i64::from(paired_checksum(chain.depth.book(), &mut self.checksum_text)) => {
-                    Err(DecodeError::Checksum)
-                }
-                _ => Ok(is_applied),
+            let done = done.and_then(|is_applied| {
+                let checksum = step.checksum.filter(|_| channel == BOOKS && is_applied);
+                chain.check_paired(checksum, &mut self.checksum_text).map(|()| is_applied)
             });
             match done {
                 Ok(is_applied) => is_new |= is_applied,

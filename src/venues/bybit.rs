@@ -18,8 +18,8 @@ use crate::venues::codes::Codes;
 use crate::venues::depth::{ChainLink, Chained, LevelChange, TopStamp};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Listing, ListingEntry};
-use crate::venues::reading::{self, Sequences, best, changes, figure, integer, text, time};
-use crate::venues::writing;
+use crate::venues::reading::{self, Sequences, best, changes, figure, integer, scan_level, text, time};
+use crate::venues::writing::{self, ClientSubscriptions};
 use crate::venues::{
     BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Listed, Market,
     Messages, Opening, Pace, Requests, StampFacts, Symbols, Top, Update, Venue, VenueLimits, VenueQuote, VoidReason,
@@ -267,15 +267,6 @@ fn scan_level_one(frame: &[u8]) -> Option<(&[u8], LevelOne)> {
     scan.literal(b"}")?;
     scan.end()?;
     Some((symbol, LevelOne { bid, ask, sequence, at }))
-}
-
-/// `price","size"`; a level at price 0 is refused by the general way.
-#[inline(always)]
-fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
-    let price = scan.quoted_decimal()?;
-    scan.literal(b",\"")?;
-    let size = scan.quoted_decimal()?;
-    (!price.is_zero()).then(|| reading::level(price, size))
 }
 
 impl BybitState {
@@ -526,15 +517,7 @@ fn lost(instrument: InstrumentId, channel: &str, symbol: &str, reason: VoidReaso
 /// The venue's end of a connection.
 #[derive(Default)]
 struct BybitExchange {
-    subscriptions: Vec<BybitSubscription>,
-}
-
-struct BybitSubscription {
-    /// Such as `orderbook.50`.
-    channel: String,
-    native: String,
-    last: Option<VenueQuote>,
-    sent: UnixNs,
+    subscriptions: ClientSubscriptions,
 }
 
 /// The channels that the simulated venue serves.
@@ -572,8 +555,8 @@ impl ExchangeSide for BybitExchange {
                 }
             },
             "unsubscribe" => {
-                let kept = |s: &BybitSubscription| !topics.iter().any(|t| *t == format!("{}.{}", s.channel, s.native));
-                self.subscriptions.retain(kept);
+                let topics = topics.iter().filter_map(|topic| topic.rsplit_once('.'));
+                topics.for_each(|(channel, native)| self.subscriptions.remove(channel, native));
                 out.push(reply(true, "unsubscribe"));
             }
             _ => out.push(reply(false, "error:request is invalid")),
@@ -581,29 +564,28 @@ impl ExchangeSide for BybitExchange {
     }
 
     fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
-        for subscription in self.subscriptions.iter_mut().filter(|s| s.native == quote.native) {
+        for subscription in self.subscriptions.of(&quote.native) {
             match subscription.channel.as_str() {
                 "tickers" => continue,
                 LEVEL_ONE => out.push(book_frame(LEVEL_ONE, None, quote, quote.time)),
-                channel => out.push(book_frame(channel, subscription.last.as_ref(), quote, quote.time)),
+                channel => out.push(book_frame(channel, Some(&subscription.last), quote, quote.time)),
             }
-            subscription.last = Some(quote.clone());
+            subscription.last = quote.clone();
             subscription.sent = quote.time;
         }
     }
 
     fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
-        if self.subscriptions.iter().any(|s| s.native == quote.native && s.channel == "tickers") {
+        if self.subscriptions.has("tickers", &quote.native) {
             out.push(ticker_frame(quote));
         }
     }
 
     /// An unchanged level one is sent again after three seconds, with the same update id.
     fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
-        for subscription in self.subscriptions.iter_mut().filter(|s| s.channel == LEVEL_ONE) {
-            let Some(last) = &subscription.last else { continue };
+        for subscription in self.subscriptions.on(LEVEL_ONE) {
             if now.0.saturating_sub(subscription.sent.0) >= 3 * SECOND {
-                out.push(book_frame(LEVEL_ONE, None, last, now));
+                out.push(book_frame(LEVEL_ONE, None, &subscription.last, now));
                 subscription.sent = now;
             }
         }
@@ -618,18 +600,11 @@ fn parse_topic<'a>(topic: &'a str, market: &dyn Market) -> Option<(&'a str, Venu
 
 impl BybitExchange {
     fn subscribe(&mut self, channel: &str, quote: VenueQuote, now: UnixNs, out: &mut Messages) {
-        self.subscriptions.retain(|s| s.channel != channel || s.native != quote.native);
         out.push(match channel {
             "tickers" => ticker_frame(&quote),
             _ => book_frame(channel, None, &quote, now),
         });
-        let native = quote.native.clone();
-        self.subscriptions.push(BybitSubscription {
-            channel: channel.to_owned(),
-            native,
-            last: Some(quote),
-            sent: now,
-        });
+        self.subscriptions.add(channel, quote, now);
     }
 }
 

@@ -333,6 +333,16 @@ pub struct Chained {
     count: Count,
 }
 
+/// One element of a message of a [`Chained`] book, whose levels have been read.
+pub struct BookPart {
+    /// Where its levels end.
+    pub to: usize,
+    /// Its place in the chain.
+    pub link: ChainLink,
+    /// `None` when missing or 0, which both mean that there is none.
+    pub checksum: Option<i64>,
+}
+
 impl Chained {
     /// The number of the last message; 0 where the venue has none.
     #[must_use]
@@ -421,6 +431,18 @@ impl Chained {
             return Err(DecodeError::Crossed);
         }
         Ok(true)
+    }
+
+    /// Compares the book with the venue's [`paired_checksum`], if there is one. `text` is room to write in.
+    ///
+    /// # Errors
+    /// [`DecodeError::Checksum`]: they differ.
+    #[inline]
+    pub fn check_paired(&self, checksum: Option<i64>, text: &mut Vec<u8>) -> Result<(), DecodeError> {
+        match checksum {
+            Some(sum) if sum != i64::from(paired_checksum(self.depth.book(), text)) => Err(DecodeError::Checksum),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::venues::depth::{
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Fee, Listing, ListingEntry};
 use crate::venues::reading::{
-    Asked, Sequences, changes, figure, integer, integer_if_any, level, side_if_any, text, time,
+    self, Asked, BookTicker, Sequences, changes, figure, integer, integer_if_any, side_if_any, text, time,
 };
 use crate::venues::writing::{self, ClientSubscriptions};
 use crate::venues::{
@@ -366,20 +366,10 @@ fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], GateBookTicker)> {
     scan.literal(b",\"channel\":\"spot.book_ticker\",\"event\":\"update\",\"result\":{\"t\":")?;
     let at = time(scan.integer()?);
     scan.literal(b",\"u\":")?;
-    let sequence = scan.integer()?;
-    scan.literal(b",\"s\":\"")?;
-    let symbol = scan.string()?;
-    scan.literal(b",\"b\":\"")?;
-    let bid = scan.quoted_decimal()?;
-    scan.literal(b",\"B\":\"")?;
-    let bid_size = scan.quoted_decimal()?;
-    scan.literal(b",\"a\":\"")?;
-    let ask = scan.quoted_decimal()?;
-    scan.literal(b",\"A\":\"")?;
-    let ask_size = scan.quoted_decimal()?;
+    let BookTicker { sequence, symbol, bid, ask } = reading::scan_book_ticker(&mut scan)?;
     scan.literal(b"}}")?;
     scan.end()?;
-    Some((symbol, GateBookTicker { sequence, at, bid: level(bid, bid_size), ask: level(ask, ask_size) }))
+    Some((symbol, GateBookTicker { sequence, at, bid, ask }))
 }
 
 impl GateState {

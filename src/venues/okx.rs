@@ -12,17 +12,18 @@ use serde_json::{Value as Json, json};
 
 use crate::market::book::{Book, Side};
 use crate::market::statistics::{self, DayStatistics};
-use crate::market::{Decimal, InstrumentId, Level};
+use crate::market::{InstrumentId, Level};
 use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::venues::codes::{Codes, other};
 use crate::venues::depth::{
-    BookPage, ChainLink, Chained, DeltaOrder, Depth, LevelChange, PageReader, PageSize, PerInstrument, TopStamp,
-    paired_checksum,
+    BookPage, BookPart, ChainLink, Chained, DeltaOrder, Depth, LevelChange, PageReader, PageSize, PerInstrument,
+    TopStamp,
 };
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Listing, ListingEntry};
 use crate::venues::paged::PagedBooks;
 use crate::venues::reading::{self, SeenInstruments, Sequences, array, changes, figure, level, side, text, time};
+use crate::venues::writing::{self, ClientSubscriptions};
 use crate::venues::{
     BookFacts, Check, Cut, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, HaltSource, Keepalive, Listed,
     Maintenance, Market, Messages, Notice, Opening, Pace, Requests, StampFacts, Symbols, Top, Update, Venue,
@@ -182,7 +183,7 @@ struct OkxState {
     /// The `seqId` of `books5`.
     whole_sequences: Sequences,
     levels: Vec<LevelChange>,
-    steps: Vec<OkxBookPart>,
+    steps: Vec<BookPart>,
     checksum_text: Vec<u8>,
 }
 
@@ -517,7 +518,7 @@ impl OkxState {
             let after = number(whole_number(item, "prevSeqId")?);
             let link = ChainLink { after, number: number(whole_number(item, "seqId")?), at: stamp(item)? };
             let checksum = whole_number(item, "checksum")?.filter(|n| *n != 0);
-            self.steps.push(OkxBookPart { to: self.levels.len(), link, checksum });
+            self.steps.push(BookPart { to: self.levels.len(), link, checksum });
         }
         if self.steps.is_empty() { Err(DecodeError::Missing("data")) } else { Ok(is_whole) }
     }
@@ -547,11 +548,9 @@ impl OkxState {
             } else {
                 chain.follow(step.link, levels, received)
             };
-            let done = done.and_then(|is_applied| match step.checksum.filter(|_| is_applied) {
-                Some(sum) if sum != i64::from(paired_checksum(chain.depth.book(), &mut self.checksum_text)) => {
-                    Err(DecodeError::Checksum)
-                }
-                _ => Ok(is_applied),
+            let done = done.and_then(|is_applied| {
+                let checksum = step.checksum.filter(|_| is_applied);
+                chain.check_paired(checksum, &mut self.checksum_text).map(|()| is_applied)
             });
             match done {
                 Ok(is_applied) => is_new |= is_applied,
@@ -665,28 +664,12 @@ fn number(number: Option<i64>) -> Option<u64> {
     number.and_then(|n| u64::try_from(n).ok())
 }
 
-/// One element of a book message.
-struct OkxBookPart {
-    /// Where its levels end.
-    to: usize,
-    link: ChainLink,
-    /// `None` when missing or 0, which both mean that there is none.
-    checksum: Option<i64>,
-}
-
 /// The venue's end of a connection.
 #[derive(Default)]
 struct OkxExchange {
-    subscriptions: Vec<OkxSubscription>,
+    subscriptions: ClientSubscriptions,
     /// Whether it asked which instruments are traded.
     instruments: bool,
-}
-
-struct OkxSubscription {
-    channel: String,
-    native: String,
-    last: Option<VenueQuote>,
-    sent: UnixNs,
 }
 
 /// The channels that the simulated venue serves.
@@ -724,29 +707,28 @@ impl ExchangeSide for OkxExchange {
     }
 
     fn quote(&mut self, quote: &VenueQuote, out: &mut Messages) {
-        for subscription in self.subscriptions.iter_mut().filter(|s| s.native == quote.native) {
+        for subscription in self.subscriptions.of(&quote.native) {
             match subscription.channel.as_str() {
                 "tickers" => {}
                 "bbo-tbt" | "books5" => out.push(whole_frame(&subscription.channel, quote)),
-                _ => out.push(book_frame(&subscription.channel, subscription.last.as_ref(), quote)),
+                _ => out.push(book_frame(&subscription.channel, Some(&subscription.last), quote)),
             }
-            subscription.last = Some(quote.clone());
+            subscription.last = quote.clone();
             subscription.sent = quote.time;
         }
     }
 
     fn statistics(&mut self, quote: &VenueQuote, out: &mut Messages) {
-        if self.subscriptions.iter().any(|s| s.native == quote.native && s.channel == "tickers") {
+        if self.subscriptions.has("tickers", &quote.native) {
             out.push(ticker_frame(quote));
         }
     }
 
     /// An unchanged best bid and ask is sent again after about a minute.
     fn heartbeat(&mut self, now: UnixNs, out: &mut Messages) {
-        for subscription in self.subscriptions.iter_mut().filter(|s| s.channel == "bbo-tbt") {
-            let Some(last) = &subscription.last else { continue };
+        for subscription in self.subscriptions.on(BBO) {
             if now.0.saturating_sub(subscription.sent.0) >= 60 * SECOND {
-                out.push(whole_frame("bbo-tbt", last));
+                out.push(whole_frame(BBO, &subscription.last));
                 subscription.sent = now;
             }
         }
@@ -792,17 +774,15 @@ impl OkxExchange {
         }
         out.push(reply.to_string());
         let Some(quote) = quote else { return };
-        self.subscriptions.retain(|s| (s.channel != channel) || (s.native != native));
         if op == "unsubscribe" {
-            return;
+            return self.subscriptions.remove(&channel, &native);
         }
         match channel.as_str() {
             "tickers" => out.push(ticker_frame(&quote)),
             "bbo-tbt" | "books5" => out.push(whole_frame(&channel, &quote)),
             _ => out.push(book_frame(&channel, None, &quote)),
         }
-        let sent = market.now();
-        self.subscriptions.push(OkxSubscription { channel, native, last: Some(quote), sent });
+        self.subscriptions.add(&channel, quote, market.now());
     }
 }
 
@@ -859,14 +839,12 @@ fn book_frame(channel: &str, last: Option<&VenueQuote>, quote: &VenueQuote) -> S
 
 fn ticker_frame(quote: &VenueQuote) -> String {
     let day = &quote.day;
-    // An absent side is an empty text.
-    let text = |level: Level, number: Decimal| if level.is_present() { number.to_string() } else { String::new() };
     format!(
         r#"{{"arg":{{"channel":"tickers","instId":"{native}"}},"data":[{{"instType":"SPOT","instId":"{native}","last":"{last}","lastSz":"0","askPx":"{}","askSz":"{}","bidPx":"{}","bidSz":"{}","open24h":"{open}","high24h":"{}","low24h":"{}","sodUtc0":"{open}","sodUtc8":"{open}","volCcy24h":"{}","vol24h":"{}","ts":"{}"}}]}}"#,
-        text(quote.ask, quote.ask.price),
-        text(quote.ask, quote.ask.size),
-        text(quote.bid, quote.bid.price),
-        text(quote.bid, quote.bid.size),
+        writing::text(quote.ask, quote.ask.price),
+        writing::text(quote.ask, quote.ask.size),
+        writing::text(quote.bid, quote.bid.price),
+        writing::text(quote.bid, quote.bid.size),
         day.high,
         day.low,
         day.quote_volume,

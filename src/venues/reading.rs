@@ -8,7 +8,7 @@ use crate::market::{Decimal, InstrumentId, Level};
 use crate::time::{MonoNs, UnixNs};
 use crate::venues::depth::{Count, LevelChange, PerInstrument};
 use crate::venues::{DecodeError, Decoded, Frame, SymbolEntry, Top, Update, VoidReason};
-use crate::wire::json::Value;
+use crate::wire::json::{Scan, Value};
 
 /// A book keeps at most this many levels a side; the worst go first, so the top is never one of them.
 pub const BOOK_LEVELS_MAX: usize = 10_000;
@@ -19,6 +19,44 @@ pub const BOOK_LEVELS_MAX: usize = 10_000;
 pub fn level(price: Decimal, size: Decimal) -> Level {
     let level = Level { price, size };
     if level.is_present() { level } else { Level::ABSENT }
+}
+
+/// Scans `price","size"`, behind the first quotation mark. A level at price 0 is refused by the general way.
+#[inline(always)]
+pub fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
+    let price = scan.quoted_decimal()?;
+    scan.literal(b",\"")?;
+    let size = scan.quoted_decimal()?;
+    (!price.is_zero()).then(|| level(price, size))
+}
+
+/// What Binance's `bookTicker` and Gate's `spot.book_ticker` say, with the same names and in the same order.
+pub struct BookTicker<'a> {
+    /// `u`: number of the change of the book.
+    pub sequence: u64,
+    /// `s`.
+    pub symbol: &'a [u8],
+    /// `b`, `B`.
+    pub bid: Level,
+    /// `a`, `A`.
+    pub ask: Level,
+}
+
+/// Scans the members of a [`BookTicker`] behind `"u":`, to the last size.
+#[inline(always)]
+pub fn scan_book_ticker<'a>(scan: &mut Scan<'a>) -> Option<BookTicker<'a>> {
+    let sequence = scan.integer()?;
+    scan.literal(b",\"s\":\"")?;
+    let symbol = scan.string()?;
+    scan.literal(b",\"b\":\"")?;
+    let bid = scan.quoted_decimal()?;
+    scan.literal(b",\"B\":\"")?;
+    let bid_size = scan.quoted_decimal()?;
+    scan.literal(b",\"a\":\"")?;
+    let ask = scan.quoted_decimal()?;
+    scan.literal(b",\"A\":\"")?;
+    let ask_size = scan.quoted_decimal()?;
+    Some(BookTicker { sequence, symbol, bid: level(bid, bid_size), ask: level(ask, ask_size) })
 }
 
 /// The decimal in `value`.
