@@ -115,7 +115,7 @@ pub struct Follow {
     last: Vec<Last>,
     /// By venue: our monotonic clock minus the stamps of its quotes that are not late.
     usual: Vec<Lowest>,
-    /// Of the directory, when it was last seen what there is.
+    /// Edition of the directory when the pairs were last read.
     edition: u64,
 }
 

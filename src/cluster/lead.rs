@@ -102,7 +102,7 @@ struct VenueView {
     token: u64,
     /// Quotes of our own connection before it was opened.
     quotes_before: u64,
-    /// Of the leader's batches: the token, and how many batches and quotes there had been when it was first seen.
+    /// The token of the leader's batches, and how many batches and quotes there had been when it was first seen.
     heard: (u64, u64, u64),
 }
 

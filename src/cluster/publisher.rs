@@ -73,7 +73,7 @@ pub struct Publisher {
     swept: MonoNs,
     days_seen: MonoNs,
     written: MonoNs,
-    /// Of the directory, when it was last seen what is to be watched.
+    /// Edition of the directory when the watched pairs were last read.
     edition: u64,
 }
 

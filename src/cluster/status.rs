@@ -8,7 +8,7 @@ use crate::log::tamed;
 use crate::protocol::{Object, array, float, object};
 use crate::time::{MS, SECOND};
 
-/// Of one venue.
+/// The leader of one venue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Led {
     /// Its name.

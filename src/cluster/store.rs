@@ -174,7 +174,7 @@ pub struct Store {
     address: Address,
     call: Duration,
     keys: Keys,
-    /// Of a lease, in milliseconds.
+    /// Duration of a lease in milliseconds.
     lease_ms: u64,
     me: String,
     hostname: String,

@@ -129,7 +129,7 @@ pub struct Detector {
     told: bool,
     /// The most events that waited in a ring since the time of the other.
     waiting: (usize, MonoNs),
-    /// Of the directory, when what is not wanted was last dropped.
+    /// Edition of the directory when what is not wanted was last dropped.
     edition: u64,
     /// Edition of the directory's trading states when they were last applied.
     facts: u64,

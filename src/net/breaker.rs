@@ -116,7 +116,7 @@ impl Breaker {
         let opens = match self.state {
             BreakerState::Closed => self.failures >= self.options.failures && has_lasted,
             BreakerState::HalfOpen => true,
-            // Of an attempt that began before it opened.
+            // An attempt that began before it opened has failed.
             BreakerState::Open => false,
         };
         if opens {

@@ -91,7 +91,7 @@ pub struct DialOrder {
     pub trust: Trust,
     /// Has room for as many answers as its owner has orders out.
     pub answers: Sender<DialAnswer>,
-    /// Of the stage that reads the answers.
+    /// Wakes the stage that reads the answers.
     pub alarm: Alarm,
 }
 

@@ -36,7 +36,7 @@ pub struct PageClient {
 }
 
 impl PageClient {
-    /// Of the server at `base`, such as `http://127.0.0.1:3000`, without a slash at its end. Connects to nothing
+    /// A client of the server at `base`, such as `http://127.0.0.1:3000`, without a slash at its end. Connects to nothing
     /// yet. Follows no redirect, asks no proxy.
     #[must_use]
     pub fn new(base: &str) -> Self {

@@ -830,7 +830,7 @@ impl LevelField {
     }
 }
 
-/// Of 24 hours. The volume is in base, so that the quote volume is about that at the last price.
+/// The last 24 hours. The venue gives the volume in base currency; times the last price it is about the quote volume.
 fn statistics(payload: Value<'_>, instrument: InstrumentId, exchange_time: UnixNs) -> Option<DayStatistics> {
     let figure = |at| payload.at(at).and_then(|number| number.float());
     let last = figure(6)?;

@@ -779,7 +779,7 @@ impl CoinbaseState {
 /// The Advanced feed from the exchange's chair.
 #[derive(Default)]
 struct CoinbaseExchange {
-    /// Of the next message.
+    /// Number of the next message.
     sequence: u64,
     /// What each subscribed book shows the client.
     level2: FxHashMap<String, VenueQuote>,

@@ -591,7 +591,7 @@ impl ExchangeSide for GateExchange {
             return out.push(answer(now, "spot.pong", "", &request, Json::Null, None));
         }
         let payload: Vec<&str> = request["payload"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
-        // Of the books each request is for one, with its levels or interval behind.
+        // A request of a book channel is for one book; its levels or its interval follow the name.
         let pairs: &[&str] = match channel {
             BOOK_TICKER | TICKERS | OBU => &payload,
             BOOK | BOOK_UPDATE => &payload[..payload.len().min(1)],

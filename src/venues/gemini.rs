@@ -61,7 +61,7 @@ const QUOTES: &[&str] = &[
     "USD", "USDC", "GUSD", "RLUSD", "BTC", "ETH", "SOL", "FIL", "USDT", "EUR", "GBP", "SGD", "BCH", "LTC", "ZEC", "DAI",
 ];
 
-/// Bases that end in the letters by which a longer quote asset begins: PAXG/USD is not PAX/GUSD. Of the listing of
+/// Bases that end in the letters by which a longer quote asset begins: PAXG/USD is not PAX/GUSD. From the listing of
 /// 2026-08, where every other base of a market in USD has one in GUSD and RLUSD.
 const BASES_LIKE_QUOTES: [&str; 2] = ["PAXG", "USDG"];
 
@@ -400,7 +400,7 @@ impl GeminiState {
             }
         }
         let (first, last, exchange_time) = out.void_unread(instrument, read)?;
-        // Of recordings, in which nothing can be asked for anew, a number that follows is no loss.
+        // A recording cannot be asked for a new snapshot; there a number that follows is no loss.
         let after = if self.wants_books { first } else { first.saturating_sub(1) };
         let link = ChainLink { after: Some(after), number: Some(last), at: exchange_time };
         let book = self.books.of(instrument);

@@ -452,7 +452,7 @@ impl KrakenState {
         Ok(Frame::Control)
     }
 
-    /// Which pairs are traded. Of one without a status nothing is said.
+    /// Which pairs are traded. A pair without a status keeps its state.
     fn pairs(&self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         let data = root.get("data").ok_or(DecodeError::Missing("data"))?;
         for pair in data.get("pairs").into_iter().flat_map(|pairs| pairs.items()) {
@@ -589,7 +589,7 @@ impl KrakenState {
             }
         }
         if result.is_err() {
-            // Of a frame that is refused nothing is published, not even its other books.
+            // A refused frame publishes nothing, not even its other books.
             events.iter().for_each(|event| self.instruments.of(event.instrument).depth.forget_published());
             out.take_back_tops(start);
         }

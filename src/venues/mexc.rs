@@ -338,7 +338,7 @@ fn wrapper(frame: &[u8]) -> Result<Wrapper<'_>, DecodeError> {
     Ok(wrapper)
 }
 
-/// What a book ticker says. Of the other book tickers `version` is missing.
+/// What a book ticker says. The other kinds of book ticker have no `version`.
 #[inline(always)]
 fn book_ticker(body: &[u8]) -> Result<(Level, Level, u64), DecodeError> {
     let [mut bid, mut bid_size, mut ask, mut ask_size] = [Decimal::ZERO; 4];

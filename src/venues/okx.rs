@@ -385,7 +385,7 @@ impl OkxState {
         }
     }
 
-    /// Which instruments are traded. Of one without a state nothing is said.
+    /// Which instruments are traded. An instrument without a state keeps the one it had.
     fn instruments(&self, root: Value<'_>, out: &mut Decoded) -> Result<Frame, DecodeError> {
         for item in array(root, "data")?.items() {
             let known = item.text_of("instId").and_then(|native| self.symbols.known(native.as_bytes()));

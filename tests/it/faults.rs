@@ -66,7 +66,7 @@ struct Rig {
     /// Books that were held against those.
     books_checked: usize,
     view: BookView,
-    /// Of each pair of instrument and venue, oldest first.
+    /// The prices of each pair of instrument and venue, oldest first.
     had: Vec<VecDeque<Had>>,
     cells: Vec<CellId>,
     checked: usize,
@@ -389,7 +389,7 @@ struct Row {
     /// Whether at the end of the fault all prices of who suffers it are well; `None`: that is a matter of luck.
     well: fn(&str) -> Option<bool>,
     tls: bool,
-    /// Of the market, and of the faults' luck.
+    /// Seed of the market and of the faults.
     seed: u64,
     hair_ns: fn(&str) -> u64,
 }

@@ -430,7 +430,7 @@ fn what_is_said_of_the_next_attempt_is_what_happens() {
 fn lines_that_are_lost_again_and_again_are_all_back_within_30_s_of_the_venue_being_well() {
     const LINES: usize = 6;
     let hand = HandClock::new(MonoNs(3600 * SECOND), UnixNs::from_ms(1_700_000_000_000));
-    // Of each connection: the instrument, and when it began.
+    // The instrument of each connection, and when it began.
     let open = Arc::new(Mutex::new(Vec::new()));
     let (accepted, clock) = (Arc::clone(&open), hand.clock());
     let address = serve(move |_, stream| {

@@ -352,7 +352,7 @@ fn a_flood_while_a_snapshot_is_awaited_is_bounded_and_starts_the_wait_anew() {
     for id in 1..=4097 {
         let _ = writeln!(case, "{}\n{NOTHING}", depth(id, id, 101));
     }
-    // Of the first 4,096 events nothing is left: a snapshot that would have needed them is too old.
+    // Nothing is left of the first 4,096 events: a snapshot that would have needed them is too old.
     let _ = writeln!(case, "{}\n{NOTHING}", snapshot(4000));
     let _ = writeln!(case, "{}\n= depth BTC/USDT: 101 x 1 | 200 x 1 #4097 at 7 ms", snapshot(4096));
     check("binance", &case);

@@ -27,7 +27,7 @@ impl Twins {
         let blank = [frame, b" "].concat();
         let of_general = self.general.decode(&blank, MonoNs(7), &mut general);
         let shown = String::from_utf8_lossy(frame);
-        // Of the frames that both refuse, one may have numbered a symbol before that the other has not met.
+        // Where both refuse a frame, one may have numbered a symbol before that the other has not met.
         let is_met = |other: &dyn FeedCodec, codec: &dyn FeedCodec, update: &Update| match update {
             Update::Void(id, VoidReason::Undecodable) => {
                 codec.symbols().entry(*id).is_none_or(|entry| other.symbols().known(entry.native.as_bytes()).is_some())
