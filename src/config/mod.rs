@@ -28,8 +28,8 @@ use crate::venues::{DEFAULT_VENUES, VENUES, Venue};
 
 pub use amend::Amendment;
 pub use sections::{
-    Admin, Books, Cluster, Detector, Discovery, Feed, Gateway, LegacyKeys, OwnUpstream, Pin, Quotes, Spin, Threads,
-    ThresholdOn, VenueSettings, WatchFile,
+    Admin, Books, Cluster, Detector, Discovery, Feed, Gateway, LegacyKeys, OwnUpstream, Pin, ProofMin, Quotes, Spin,
+    Threads, ThresholdOn, VenueSettings, WatchFile,
 };
 pub use setting::socket_address;
 

@@ -147,6 +147,18 @@ choice! {
     }
 }
 
+choice! {
+    /// The weakest proof that an alert may have.
+    ProofMin {
+        /// Any.
+        None = "none",
+        /// Both legs have a timestamp or a witness.
+        Likely = "likely",
+        /// Both legs are known to have existed at the same moment.
+        Proven = "proven",
+    }
+}
+
 section! {
     /// When a spread is an opportunity, and when it is alerted.
     Detector {
@@ -160,6 +172,10 @@ section! {
         /// Percent of the buy price; a net spread above it is implausible and causes no alert. Such a spread usually
         /// means another asset or another unit. 0: no limit. Read exactly.
         implausible_pct: Decimal = Decimal::new(10, 0), 0..=1000;
+        /// The weakest proof with which an opportunity opens and is alerted. With likely or proven, venues that have
+        /// neither timestamps nor a witness cause no alerts. With proven, an opportunity opens when the timestamps show
+        /// that both legs existed at the same moment, usually some milliseconds later, or never.
+        proof_min: ProofMin = ProofMin::None;
         /// Milliseconds in which the same symbol, buy venue and sell venue is alerted once. An opportunity that stays
         /// open is alerted again afterwards, when its spread is above the threshold. 0: every opening is alerted, and
         /// nothing is repeated.

@@ -87,8 +87,15 @@ impl Episodes {
         self.round += 1;
     }
 
-    /// The scan found `opportunity`. Returns the event to publish, if any; `opened` and the peak are filled in.
-    pub fn seen(&mut self, mut opportunity: Opportunity, now: MonoNs, debounce_ns: u64) -> Option<OpportunityEvent> {
+    /// The scan found `opportunity`. Returns the event to publish, if any; `opened` and the peak are filled in. An alert
+    /// is repeated after `debounce_ns`, with the proof `proof_min` or a stronger one.
+    pub fn seen(
+        &mut self,
+        mut opportunity: Opportunity,
+        now: MonoNs,
+        debounce_ns: u64,
+        proof_min: Proof,
+    ) -> Option<OpportunityEvent> {
         let key = (opportunity.instrument, opportunity.buy.venue, opportunity.sell.venue);
         let round = self.round;
         let is_due = |last: Option<MonoNs>| last.is_none_or(|at| now.since(at) > debounce_ns);
@@ -100,8 +107,9 @@ impl Episodes {
             episode.opportunity = opportunity;
             episode.peak_net_pct = episode.peak_net_pct.max(opportunity.net_pct);
             episode.round = round;
+            let is_weak = opportunity.coexistence.proof < proof_min;
             // Without a debounce time only openings are alerted: repeating at once would never end.
-            if debounce_ns == 0 || !is_due(episode.alerted) {
+            if debounce_ns == 0 || is_weak || !is_due(episode.alerted) {
                 let is_settled =
                     opportunity.coexistence.proof == Proof::Proven && episode.told.coexistence.proof != Proof::Proven;
                 episode.told = if is_settled { opportunity } else { episode.told };

@@ -3,8 +3,9 @@
 use crate::detector::basis::BasisMemory;
 use crate::detector::identity::Identity;
 use crate::detector::judge::{LegEvidence, RouteEvidence};
-use crate::detector::lives::LineClocks;
+use crate::detector::lives::{CellLife, LineClocks};
 use crate::detector::merge::LastSeen;
+use crate::detector::proof::{self, LegLife};
 use crate::detector::quarantine::Quarantine;
 use crate::market::opportunity::Percent;
 use crate::market::quote::{Delay, LineId};
@@ -27,6 +28,8 @@ pub struct Evidence {
     pub faults: Vec<LegFault>,
     /// Connections that are behind, whose quotes are no legs.
     pub behind: Vec<(VenueId, LineId)>,
+    /// By cell: since when, and until when, its prices are certain.
+    pub lives: Vec<CellLife>,
     /// All connections are behind, because the detector is.
     pub is_late: bool,
     /// What the timestamps of connections show.
@@ -47,6 +50,7 @@ impl Evidence {
             last: vec![LastSeen::default(); directory.pairs()],
             faults: vec![LegFault::Gap; directory.pairs()],
             behind: Vec::with_capacity(BEHIND_MAX),
+            lives: vec![CellLife::default(); directory.pairs()],
             is_late: false,
             lines: LineClocks::default(),
             identity: Identity::new(directory.rows(), directory.columns()),
@@ -80,9 +84,11 @@ impl RowEvidence<'_> {
         net_pct: Percent,
         is_above: bool,
     ) -> RouteEvidence {
+        let lines = &self.evidence.lines;
+        let (ask, bid) = (self.life(buy).ask(lines), self.life(sell).bid(lines));
         RouteEvidence {
-            buy: self.leg((buy, from)),
-            sell: self.leg((sell, to)),
+            buy: self.leg((buy, from), &ask),
+            sell: self.leg((sell, to), &bid),
             is_one: self.evidence.identity.is_one(
                 self.instrument,
                 (buy, sell),
@@ -90,12 +96,18 @@ impl RowEvidence<'_> {
             ),
             net_pct,
             basis_pct: self.evidence.basis.basis((self.instrument, buy, sell)),
+            coexistence: proof::of(&ask, &bid),
             is_open: false,
             is_above,
         }
     }
 
-    fn leg(&self, (venue, held): HeldLeg<'_>) -> LegEvidence {
+    /// What is known about the life of the quote of `venue`.
+    pub fn life(&self, venue: VenueId) -> &CellLife {
+        &self.evidence.lives[self.directory.pair(self.instrument, venue).index()]
+    }
+
+    fn leg(&self, (venue, held): HeldLeg<'_>, life: &LegLife) -> LegEvidence {
         let at = self.directory.pair(self.instrument, venue).index();
         LegEvidence {
             fault: self.fault((venue, held)),
@@ -109,6 +121,7 @@ impl RowEvidence<'_> {
                 held.delay
             },
             is_quarantined: self.evidence.quarantine.has_feed(venue),
+            is_stamped: life.is_stamped,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::detector::quarantine::QUARANTINE_NS;
 use crate::detector::scan::DetectorOptions;
-use crate::market::opportunity::{LegSide, Percent};
+use crate::market::opportunity::{Coexistence, LegSide, Percent, Proof};
 use crate::market::quote::Delay;
 use crate::market::refusal::{Deciding, Grounds, LegFault};
 use crate::metrics::reasons::AlertRefusal;
@@ -25,6 +25,8 @@ pub struct LegEvidence {
     pub delay: Delay,
     /// Whether its venue is quarantined, because its feed had too many faults lately.
     pub is_quarantined: bool,
+    /// It has a timestamp, or a witness on its connection.
+    pub is_stamped: bool,
 }
 
 /// What is known of a candidate.
@@ -40,6 +42,8 @@ pub struct RouteEvidence {
     pub net_pct: Percent,
     /// The basis of the route, if it has one.
     pub basis_pct: Option<Percent>,
+    /// Whether both legs could have been hit at the same moment.
+    pub coexistence: Coexistence,
     /// Whether the opportunity is open.
     pub is_open: bool,
     /// Whether the spread that is compared with the threshold is above it. `false` only for a gross spread above a
@@ -107,6 +111,12 @@ pub fn judge(evidence: &RouteEvidence, options: &DetectorOptions) -> Result<(), 
     if !evidence.is_above {
         return refuse(R::Fees, None, share(evidence.net_pct, threshold));
     }
+    let proof = evidence.coexistence.proof;
+    // What has opened stays open: a connection that gives way to another one may take the proof of a leg with it.
+    if proof < options.proof_min && !evidence.is_open {
+        let without = if proof == Proof::Unproven { find(&|leg| !leg.is_stamped) } else { None };
+        return refuse(R::NotCoexistent, without, None);
+    }
     Ok(())
 }
 
@@ -138,7 +148,7 @@ fn stale<'a>(
 mod tests {
     use super::*;
     use crate::market::Decimal;
-    use crate::time::SECOND;
+    use crate::time::{MonoNs, SECOND};
 
     const SOUND: LegEvidence = LegEvidence {
         fault: None,
@@ -148,6 +158,7 @@ mod tests {
         is_behind: false,
         delay: Delay::None,
         is_quarantined: false,
+        is_stamped: true,
     };
     const GOOD: RouteEvidence = RouteEvidence {
         buy: SOUND,
@@ -155,20 +166,32 @@ mod tests {
         is_one: true,
         net_pct: Percent(10_000_000_000),
         basis_pct: None,
+        coexistence: LIKELY,
         is_open: false,
         is_above: true,
     };
+    const PROVEN: Coexistence = Coexistence { proof: Proof::Proven, ..LIKELY };
+    const LIKELY: Coexistence =
+        Coexistence { proof: Proof::Likely, length_ns: 0, error_ns: None, begun: [MonoNs(0); 2] };
 
     fn reason(evidence: &RouteEvidence) -> Option<(AlertRefusal, Option<LegSide>)> {
-        judge(evidence, &DetectorOptions::default()).err().map(|grounds| (grounds.reason, grounds.leg))
+        reason_where(Proof::Unproven, evidence)
+    }
+
+    fn reason_where(proof_min: Proof, evidence: &RouteEvidence) -> Option<(AlertRefusal, Option<LegSide>)> {
+        let options = DetectorOptions { proof_min, ..DetectorOptions::default() };
+        judge(evidence, &options).err().map(|grounds| (grounds.reason, grounds.leg))
     }
 
     #[test]
     fn the_first_reason_in_the_order_applies_whichever_leg_it_is_of() {
         use {AlertRefusal as R, LegFault as F, LegSide::*};
-        assert_eq!(reason(&GOOD), None);
+        let reason = |evidence: &RouteEvidence| reason_where(Proof::Proven, evidence);
+        assert_eq!(reason(&RouteEvidence { coexistence: PROVEN, ..GOOD }), None);
         // Each step adds an earlier reason to those before it.
-        let mut worse = RouteEvidence { is_above: false, ..GOOD };
+        let mut worse = GOOD;
+        assert_eq!(reason(&worse), Some((R::NotCoexistent, None)));
+        worse.is_above = false;
         assert_eq!(reason(&worse), Some((R::Fees, None)));
         worse.basis_pct = Some(Percent::of(Decimal::new(6, 1)));
         assert_eq!(reason(&worse), Some((R::StandingBasis, None)));
@@ -199,6 +222,23 @@ mod tests {
         }
         worse.buy.fault = Some(F::Lost);
         assert_eq!(reason(&worse), Some((R::NotTrading, Some(Sell))), "the other leg is void");
+    }
+
+    #[test]
+    fn a_candidate_with_less_proof_than_required_is_refused_but_what_is_open_stays_open() {
+        let unproven = Coexistence { proof: Proof::Unproven, ..LIKELY };
+        let mut evidence = RouteEvidence { coexistence: unproven, ..GOOD };
+        evidence.sell.is_stamped = false;
+        for (coexistence, refused_where) in [(PROVEN, 0), (LIKELY, 1), (unproven, 2)] {
+            evidence.coexistence = coexistence;
+            let steps = [Proof::Proven, Proof::Likely, Proof::Unproven];
+            let refused = steps.map(|least| reason_where(least, &evidence).is_some());
+            assert_eq!(refused.iter().filter(|it| **it).count(), refused_where, "{:?}", coexistence.proof);
+            assert!(refused.is_sorted_by(|strict, mild| strict >= mild), "{refused:?}");
+        }
+        let grounds = Some((AlertRefusal::NotCoexistent, Some(LegSide::Sell)));
+        assert_eq!(reason_where(Proof::Likely, &evidence), grounds, "the leg without a timestamp");
+        assert_eq!(reason_where(Proof::Likely, &RouteEvidence { is_open: true, ..evidence }), None);
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl Detector {
                 work += 1;
             }
         }
-        if !self.dirty.is_empty() {
+        if !self.dirty.is_empty() || (work > 0 && self.core.awaits_proof()) {
             self.scan_dirty();
         }
         if !self.events.is_empty() {
@@ -284,6 +284,9 @@ impl Detector {
             let began = self.clock.now();
             self.core.scan(instrument, began, &mut self.events);
             self.recorder.record(Hop::Detect, venue.index(), merged, self.clock.now());
+        }
+        if self.core.awaits_proof() {
+            self.core.scan_awaiting(self.clock.now(), &mut self.events);
         }
     }
 
@@ -455,8 +458,6 @@ pub struct Core {
     is_unheard: bool,
     refusals: Refusals,
     outcomes: Outcomes,
-    /// By cell: since when, and until when, its prices are certain.
-    lives: Vec<CellLife>,
     options: DetectorOptions,
 }
 
@@ -477,7 +478,6 @@ impl Core {
             is_unheard: false,
             refusals: Refusals::new(directory.rows(), directory.columns()),
             outcomes: Outcomes::new(directory.rows(), options.leg_age_max_ns),
-            lives: vec![CellLife::default(); directory.pairs()],
             directory,
             matrix,
             options,
@@ -499,7 +499,7 @@ impl Core {
     /// Whether something changes by time alone, so that [`Self::sweep`] is wanted soon.
     #[must_use]
     pub fn is_restless(&self) -> bool {
-        self.open() > 0 || !self.doubted.is_empty()
+        self.open() > 0 || !self.doubted.is_empty() || self.awaits_proof()
     }
 
     /// Takes a quote into the matrix and marks its cell, or drops it.
@@ -542,7 +542,7 @@ impl Core {
                 return Err(reason);
             }
         };
-        self.lives[pair.index()].take(quote, &mut self.evidence.lines);
+        self.evidence.lives[pair.index()].take(quote, &mut self.evidence.lines);
         if cell.state == CellState::Halted {
             // Its quotes hold; nothing but the halt keeps them from being legs.
             self.evidence.faults[pair.index()] = LegFault::Halted;
@@ -669,16 +669,13 @@ impl Core {
     }
 
     fn scan_exactly(&mut self, instrument: InstrumentId, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
-        let Self {
-            directory, matrix, spreads, evidence, lives, episodes, options, refusals, outcomes, is_unheard, ..
-        } = self;
+        let Self { directory, matrix, spreads, evidence, episodes, options, refusals, outcomes, is_unheard, .. } = self;
         let row = evidence.row(directory, instrument, now);
         let debounce_ns = if *is_unheard { u64::MAX } else { options.debounce_ns };
         let told = events.len();
         let threshold = Percent::of(options.threshold_pct);
         let lines = &evidence.lines;
-        let life = |venue| &lives[directory.pair(instrument, venue).index()];
-        let coexistence = |buy, sell| proof::of(&life(buy).ask(lines), &life(sell).bid(lines));
+        let mut is_awaiting = false;
         episodes.begin();
         let cell = |venue| matrix.load(directory.pair(instrument, venue));
         let fee = |venue| directory.taker_fee_pct(instrument, venue);
@@ -686,11 +683,14 @@ impl Core {
             let mut opportunity = opportunity(directory, instrument, (buy, from), (sell, to), now);
             let evidence = row.of((buy, from), (sell, to), opportunity.net_pct, true);
             let evidence = RouteEvidence { is_open: episodes.has(instrument, buy, sell), ..evidence };
-            opportunity.coexistence = coexistence(buy, sell);
+            opportunity.coexistence = evidence.coexistence;
             opportunity.basis_pct = evidence.basis_pct.filter(|basis| is_standing(*basis, threshold));
             match judge(&evidence, options) {
-                Ok(()) => events.extend(episodes.seen(opportunity, now, debounce_ns)),
-                Err(grounds) => refusals.refuse(refused(&opportunity, grounds, now)),
+                Ok(()) => events.extend(episodes.seen(opportunity, now, debounce_ns, options.proof_min)),
+                Err(grounds) => {
+                    is_awaiting |= grounds.reason == AlertRefusal::NotCoexistent;
+                    refusals.refuse(refused(&opportunity, grounds, now));
+                }
             }
         });
         let look = |last: &Opportunity| {
@@ -699,6 +699,7 @@ impl Core {
             let mut opportunity = at_present(directory, last, [&from, &to], now);
             let evidence =
                 RouteEvidence { is_open: true, ..row.of((buy, &from), (sell, &to), opportunity.net_pct, true) };
+            opportunity.coexistence = evidence.coexistence;
             opportunity.basis_pct = evidence.basis_pct.filter(|basis| is_standing(*basis, threshold));
             let reason = judge(&evidence, options).err().map(|grounds| grounds.close_reason());
             Standing { opportunity, reason, is_one: evidence.is_one }
@@ -712,10 +713,10 @@ impl Core {
             standing.reason = standing.reason.filter(|reason| stays || *reason != CloseReason::StandingBasis);
             standing.opportunity.coexistence = match standing.reason {
                 Some(_) => last.coexistence,
-                None if stays => proof::joined(last.coexistence, coexistence(buy.venue, sell.venue)),
+                None if stays => proof::joined(last.coexistence, standing.opportunity.coexistence),
                 None => {
                     let (ask, bid) = (last.buy.level.price, last.sell.level.price);
-                    let legs = [life(buy.venue).ask_end(ask, lines), life(sell.venue).bid_end(bid, lines)];
+                    let legs = [row.life(buy.venue).ask_end(ask, lines), row.life(sell.venue).bid_end(bid, lines)];
                     proof::at_end(last.coexistence, &legs)
                 }
             };
@@ -730,6 +731,23 @@ impl Core {
             let Standing { opportunity, reason, .. } = look(last);
             LegsInView { opportunity, holds: reason.is_none_or(|reason| reason == CloseReason::StandingBasis) }
         });
+        self.refusals.set_awaiting(instrument, is_awaiting);
+    }
+
+    /// Whether candidates wait for a proof, which a message about any other instrument may bring.
+    #[inline]
+    #[must_use]
+    pub fn awaits_proof(&self) -> bool {
+        !self.refusals.awaiting().is_empty()
+    }
+
+    /// Scans the rows with candidates that wait for a proof, and adds the resulting events to `events`.
+    #[cold]
+    pub fn scan_awaiting(&mut self, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
+        // A row that still waits moves to the end.
+        for at in (0..self.refusals.awaiting().len()).rev() {
+            self.scan_exactly(self.refusals.awaiting()[at], now, events);
+        }
     }
 
     /// What the timestamps of `line` show at `now`. Returns whether all rows must be scanned after this.
@@ -933,7 +951,7 @@ impl Core {
     ) {
         self.spreads.clear(instrument, venue);
         self.evidence.faults[pair.index()] = LegFault::Suspect;
-        self.lives[pair.index()] = CellLife::default();
+        self.evidence.lives[pair.index()] = CellLife::default();
         self.matrix.store(pair, &CellQuote { state: CellState::Suspect, ..cell });
         mark(pair);
         if !self.doubted.contains(&pair) {
@@ -983,7 +1001,7 @@ impl Core {
         mark: impl Fn(PairId),
     ) {
         self.spreads.clear(instrument, venue);
-        self.lives[pair.index()] = CellLife::default();
+        self.evidence.lives[pair.index()] = CellLife::default();
         let cell = self.matrix.load(pair);
         // What was removed stays so until its next quote.
         if cell.state != CellState::Void || self.evidence.faults[pair.index()] != LegFault::Removed {

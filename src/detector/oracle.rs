@@ -1160,10 +1160,15 @@ const BEGIN: MonoNs = MonoNs(1000 * SECOND);
 
 impl Stamped {
     fn new() -> Self {
+        Self::requiring(Proof::Unproven)
+    }
+
+    /// An opportunity opens only with this proof.
+    fn requiring(proof_min: Proof) -> Self {
         let directory = directory([0; VENUES]);
         let (_, writer) = QuoteMatrix::new(directory.pairs());
-        let mut case =
-            Self { core: Core::new(directory, writer, DetectorOptions::default()), events: Vec::new(), now: BEGIN };
+        let options = DetectorOptions { proof_min, ..DetectorOptions::default() };
+        let mut case = Self { core: Core::new(directory, writer, options), events: Vec::new(), now: BEGIN };
         (0..2).for_each(|venue| case.clock(venue, UnixNs(0)));
         case
     }
@@ -1209,6 +1214,7 @@ impl Stamped {
     fn witness(&mut self, venue: u16, at_ms: u64) {
         self.now = BEGIN.plus((at_ms + 20) * MS);
         self.clock(venue, Self::stamp(at_ms));
+        self.core.scan_awaiting(self.now, &mut self.events);
         self.core.sweep(self.now, |_| (), &mut self.events);
     }
 
@@ -1318,4 +1324,56 @@ fn a_void_and_another_connection_interrupt_what_is_known_of_a_leg() {
     case.witness(1, 1230);
     case.witness(0, 1230);
     assert_eq!(case.said(), [(Change::Updated, Proof::Proven, 10)]);
+}
+
+#[test]
+fn where_proof_is_required_an_opportunity_opens_with_the_frame_that_proves_it() {
+    let mut case = Stamped::requiring(Proof::Proven);
+    case.quote(0, 10_000, 0);
+    case.quote(1, 10_000, 0);
+    case.quote(1, 10_100, 1000);
+    case.witness(0, 1050);
+    case.witness(1, 1015);
+    assert_eq!(case.said(), [], "likely");
+    assert!(case.core.awaits_proof());
+    let refused = |case: &mut Stamped| case.core.refusals.take_counts()[AlertRefusal::NotCoexistent.index()];
+    assert_eq!(refused(&mut case), 1);
+    case.witness(1, 1050);
+    assert!(case.events[0].alert);
+    // From 1000 + 10 to 1050 - 10 ms.
+    assert_eq!(case.said(), [(Change::Opened, Proof::Proven, 30)]);
+    assert!(!case.core.awaits_proof());
+
+    // It never opens if a leg moves first, although its last frame proves that it had existed.
+    case.quote(1, 10_000, 2000);
+    case.said();
+    case.quote(1, 10_100, 3000);
+    case.witness(0, 3100);
+    case.quote(1, 10_000, 3100);
+    case.core.scan_awaiting(case.now, &mut case.events);
+    assert_eq!((case.said(), refused(&mut case)), (vec![], 1));
+    assert!(!case.core.awaits_proof());
+}
+
+#[test]
+fn an_alert_is_repeated_only_with_the_required_proof_but_the_opportunity_stays_open() {
+    let mut case = Stamped::requiring(Proof::Likely);
+    case.core.options.debounce_ns = SECOND;
+    let alerts = |case: &mut Stamped| case.events.drain(..).filter(|event| event.alert).count();
+    let quote_on = |case: &mut Stamped, line, at_ms: u64, stamp| {
+        case.now = BEGIN.plus((at_ms + 20) * MS);
+        case.merge(&Quote { exchange_time: stamp, line, ..tight(1, 10_100, case.now) });
+        case.core.scan(InstrumentId(0), case.now, &mut case.events);
+    };
+    case.quote(0, 10_000, 0);
+    case.quote(1, 10_000, 0);
+    let line = LineId::own(9);
+    quote_on(&mut case, line, 1000, UnixNs(0));
+    assert_eq!((alerts(&mut case), case.core.open()), (0, 0), "a leg has no timestamp");
+    quote_on(&mut case, Stamped::line(1), 2000, Stamped::stamp(2000));
+    assert_eq!(alerts(&mut case), 1);
+    quote_on(&mut case, line, 3500, UnixNs(0));
+    assert_eq!((alerts(&mut case), case.core.open()), (0, 1), "another connection took over");
+    quote_on(&mut case, Stamped::line(1), 4500, Stamped::stamp(4500));
+    assert_eq!(alerts(&mut case), 1);
 }

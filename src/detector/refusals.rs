@@ -42,6 +42,8 @@ pub struct Refusals {
     untracked: u64,
     /// How many of these were returned by [`Self::take_untracked`].
     untracked_taken: u64,
+    /// Rows with a candidate that is refused until more is proven.
+    awaiting: Vec<InstrumentId>,
     /// Something differs from the last report.
     is_changed: bool,
     reported: MonoNs,
@@ -82,6 +84,7 @@ impl Refusals {
             counted: [0; REASONS],
             untracked: 0,
             untracked_taken: 0,
+            awaiting: Vec::with_capacity(instruments),
             is_changed: false,
             reported: MonoNs(0),
             swept: MonoNs(0),
@@ -132,6 +135,22 @@ impl Refusals {
         self.by_route[key.1.index() * self.venues + key.2.index()][reason.index()] += 1;
         self.by_instrument[key.0.index()][reason.index()] += 1;
         self.examples[reason.index()].push(candidate);
+    }
+
+    /// Whether a candidate of the row is refused until more is proven. Such a row moves to the end of [`Self::awaiting`].
+    #[inline]
+    pub fn set_awaiting(&mut self, instrument: InstrumentId, is_awaiting: bool) {
+        self.awaiting.retain(|other| *other != instrument);
+        if is_awaiting {
+            self.awaiting.push(instrument);
+        }
+    }
+
+    /// The rows of these candidates.
+    #[inline]
+    #[must_use]
+    pub fn awaiting(&self) -> &[InstrumentId] {
+        &self.awaiting
     }
 
     /// Refusals counted since the last call, by reason.

@@ -3,7 +3,7 @@
 //! Floats pick candidates, integers decide. A row of floats (best ask, best bid per venue) is scanned on
 //! each quote; only when its lowest ask and highest bid come near the bar are the exact quotes looked at.
 
-use crate::market::opportunity::Bar;
+use crate::market::opportunity::{Bar, Proof};
 use crate::market::{Decimal, InstrumentId, VenueId};
 use crate::matrix::CellQuote;
 
@@ -21,6 +21,8 @@ pub struct DetectorOptions {
     pub close_ratio: Decimal,
     /// A net spread above this many percent is implausible; 0: no limit.
     pub implausible_pct: Decimal,
+    /// An opportunity opens, and is alerted, only with this proof or a stronger one.
+    pub proof_min: Proof,
     /// No second alert for the same instrument and venues within this time, in nanoseconds.
     pub debounce_ns: u64,
     /// A leg whose quote is older takes no part, in nanoseconds.
@@ -51,6 +53,7 @@ impl Default for DetectorOptions {
             threshold_on: Spread::Gross,
             close_ratio: Decimal::new(8, 1),
             implausible_pct: Decimal::new(10, 0),
+            proof_min: Proof::Unproven,
             debounce_ns: 60 * crate::time::SECOND,
             leg_age_max_ns: 5 * crate::time::SECOND,
             leg_skew_max_ns: 5 * crate::time::SECOND,

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::gateway::books::watches::WatchedBook;
 use crate::gateway::connection::Connection;
+use crate::gateway::opportunities::demand::ProofDemand;
 use crate::gateway::options::GatewayOptions;
 use crate::gateway::outbox::{IndexSet, Outbox};
 use crate::gateway::timers::ClientId;
@@ -60,8 +61,10 @@ pub struct ClientPrices {
 pub struct ClientOpportunities {
     /// Receives the opening, updates and end of each opportunity.
     pub follows: bool,
-    /// The last update that was sent, as numbered by the log.
+    /// The last event of the log whose update was sent, by number.
     pub sent: u64,
+    /// The weakest proof of its alerts and opportunities.
+    pub demand: ProofDemand,
 }
 
 /// A client's order books.

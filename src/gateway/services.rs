@@ -8,6 +8,7 @@ use crate::gateway::books::deliver::Books;
 use crate::gateway::client::{Client, ClientKind};
 use crate::gateway::clients::Clients;
 use crate::gateway::opportunities::deliver::Opportunities;
+use crate::gateway::opportunities::demand::NewSymbol;
 use crate::gateway::outbox::IndexSet;
 use crate::gateway::prices::deliver::{BURSTS_MAX, Prices};
 use crate::gateway::prices::subscriptions::{MemoryLimit, SubscriptionRequest};
@@ -170,6 +171,7 @@ impl Services {
         let Some(client) = clients.get_mut(key) else { return Ok(ServiceNews::default()) };
         let subscribes = command.action == Action::Subscribe;
         let (before, followed_before) = (client.prices.set, client.opportunities.follows);
+        let demand_before = client.opportunities.demand;
         let extended = command.extended.filter(|_| subscribes).unwrap_or(client.prices.extended);
         let interval = command.interval_ms.filter(|_| subscribes).map(|ms| snapshot.options.prices.interval(ms));
         let request = SubscriptionRequest {
@@ -183,17 +185,26 @@ impl Services {
         })?;
         let after = client.prices.set;
         if subscribes {
-            opportunities.set_follows(key, command.opportunities.unwrap_or(followed_before), clients);
+            let proof_min = command.min_proof.unwrap_or(demand_before.min());
+            opportunities.set_wish(key, command.opportunities.unwrap_or(followed_before), proof_min, clients);
         }
-        let follows_anew = !followed_before && clients.get(key).is_some_and(|client| client.opportunities.follows);
         let known: HashSet<u32> = prices.subscriptions.symbols_of(before).iter().copied().collect();
         let symbols = prices.subscriptions.symbols_of(after);
-        let added: Vec<u32> = symbols.iter().copied().filter(|symbol| !known.contains(symbol)).collect();
-        let followed = if follows_anew { symbols.to_vec() } else { added.clone() };
+        let wish = clients.get(key).map(|client| &client.opportunities);
+        let follows_anew = !followed_before && wish.is_some_and(|wish| wish.follows);
+        let asks_anew = wish.is_some_and(|wish| wish.demand.min() != demand_before.min());
+        let new = |are_all_new: bool| -> Vec<NewSymbol> {
+            let all = symbols.iter().map(|symbol| {
+                let before = (!are_all_new && known.contains(symbol)).then_some(demand_before);
+                NewSymbol { symbol: *symbol, before }
+            });
+            all.filter(|new| asks_anew || new.before.is_none()).collect()
+        };
+        let (alerted, followed) = (new(false), new(follows_anew));
         if let Some(before) = before.filter(|before| after != Some(*before)) {
             prices.leave(before, key);
         }
-        Ok(ServiceNews { symbols: added, followed, prices: new_prices })
+        Ok(ServiceNews { alerted, followed, prices: new_prices })
     }
 
     /// Writes the reply, followed by alerts of the open opportunities of new symbols. `false` if the client is gone.
@@ -217,8 +228,7 @@ impl Services {
             let watches = (command.books.is_some() || !watched.is_empty()).then_some(watches);
             message::subscription(command.action == Action::Subscribe, symbols, exchanges, watches, out);
         });
-        let (symbols, extended) = (&news.symbols, client.prices.extended);
-        let alerts = opportunities.append_open_alerts(symbols, extended, &prices.subscriptions, snapshot, out);
+        let alerts = opportunities.append_open_alerts(&news.alerted, client, &prices.subscriptions, snapshot, out);
         clients.totals.alerts += alerts;
         clients.write(key, out, snapshot.client_now)
     }
@@ -263,8 +273,9 @@ impl Services {
 /// What a request added.
 #[derive(Default)]
 struct ServiceNews {
-    symbols: Vec<u32>,
-    /// Symbols whose open opportunities are new to this client, if it follows them.
-    followed: Vec<u32>,
+    /// Symbols whose open opportunities it may be alerted of,
+    alerted: Vec<NewSymbol>,
+    /// and those whose open opportunities it may receive, if it follows them.
+    followed: Vec<NewSymbol>,
     prices: IndexSet,
 }

@@ -84,18 +84,18 @@ pub struct Group {
     pub size: u32,
 }
 
-/// What is known about whether both legs of an opportunity could have been hit at the same moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What is known about whether both legs of an opportunity could have been hit at the same moment, the weakest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proof {
-    /// The timestamps of both venues show a common interval.
-    Proven,
-    /// Both legs have a timestamp or a witness, but the frames that show a common interval have not arrived yet.
-    Likely,
+    /// A later frame shows that one leg had moved before the other began.
+    Refuted,
     /// A leg has neither a timestamp nor a witness.
     #[default]
     Unproven,
-    /// A later frame shows that one leg had moved before the other began.
-    Refuted,
+    /// Both legs have a timestamp or a witness, but the frames that show a common interval have not arrived yet.
+    Likely,
+    /// The timestamps of both venues show a common interval.
+    Proven,
 }
 
 impl Proof {

@@ -41,6 +41,8 @@ impl Grounds {
             (None, AlertRefusal::StandingBasis) => CloseReason::StandingBasis,
             // The fees of both legs are higher now.
             (None, AlertRefusal::Fees) => CloseReason::BothMoved,
+            // Only before it opens.
+            (None, AlertRefusal::NotCoexistent) => CloseReason::NeverCoexisted,
         }
     }
 }

@@ -165,6 +165,8 @@ reasons! {
         StandingBasis => "standing_basis",
         /// The threshold is on the net spread, and only the gross spread is above it.
         Fees => "fees",
+        /// It is not known that both legs could have been hit at the same moment, and such a proof is required.
+        NotCoexistent => "not_coexistent",
     }
 }
 

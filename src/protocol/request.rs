@@ -5,6 +5,8 @@
 
 use serde_json::Value;
 
+use crate::market::opportunity::Proof;
+
 /// A parsed request, in the order in which it is applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Command {
@@ -21,6 +23,8 @@ pub struct Command {
     pub extended: Option<bool>,
     /// `opportunities`; `None` leaves the setting as it is.
     pub opportunities: Option<bool>,
+    /// `minProof`; `None` leaves the setting as it is. [`Proof::Unproven`]: any proof.
+    pub min_proof: Option<Proof>,
     /// `books`: order books as the client spells them; `None` if the member is missing.
     pub books: Option<Vec<BookName>>,
     /// `levels`: number of levels per side; `None`: the default.
@@ -51,8 +55,10 @@ pub enum Action {
 pub enum RequestError {
     /// Not JSON, `null`, or a member of the wrong type.
     Invalid,
-    /// The action as text, cut at [`ACTION_SHOWN_MAX`] characters.
+    /// The action as text, cut at [`SHOWN_MAX`] characters.
     UnknownAction(String),
+    /// `minProof` as text, cut in the same way.
+    UnknownProof(String),
     /// A limit that the request would exceed, as text.
     Limit(String),
 }
@@ -64,13 +70,19 @@ impl RequestError {
         match self {
             Self::Invalid => "Invalid message format".into(),
             Self::UnknownAction(action) => format!("Unknown action: {action}"),
+            Self::UnknownProof(text) => {
+                format!("Unknown minProof: {text}, expected one of {}", PROOFS.map(|(word, _)| word).join(", "))
+            }
             Self::Limit(text) => text.clone(),
         }
     }
 }
 
-/// Longest part of an unknown action that is repeated to the client, in characters.
-pub const ACTION_SHOWN_MAX: usize = 200;
+/// Longest part of an unknown word that is repeated to the client, in characters.
+pub const SHOWN_MAX: usize = 200;
+
+/// What `minProof` can be.
+const PROOFS: [(&str, Proof); 3] = [("none", Proof::Unproven), ("likely", Proof::Likely), ("proven", Proof::Proven)];
 
 /// Parses one message of a client.
 ///
@@ -84,14 +96,8 @@ pub fn parse(frame: &[u8]) -> Result<Command, RequestError> {
     let action = match root.get("action") {
         Some(Value::String(word)) if word == "subscribe" => Action::Subscribe,
         Some(Value::String(word)) if word == "unsubscribe" => Action::Unsubscribe,
-        other => {
-            let mut text = String::new();
-            match other {
-                Some(value) => shown(value, &mut text),
-                None => text.push_str("undefined"),
-            }
-            return Err(RequestError::UnknownAction(text.chars().take(ACTION_SHOWN_MAX).collect()));
-        }
+        Some(other) => return Err(RequestError::UnknownAction(cut(other))),
+        None => return Err(RequestError::UnknownAction("undefined".into())),
     };
     Ok(Command {
         action,
@@ -100,6 +106,7 @@ pub fn parse(frame: &[u8]) -> Result<Command, RequestError> {
         books: books(root.get("books"))?,
         extended: truth(root.get("extended"))?,
         opportunities: truth(root.get("opportunities"))?,
+        min_proof: min_proof(root.get("minProof"))?,
         symbols: names(root.get("symbols")).ok_or(RequestError::Invalid)?,
         exchanges: names(root.get("exchanges")),
     })
@@ -113,6 +120,12 @@ fn names(value: Option<&Value>) -> Option<Vec<String>> {
 
 fn truth(value: Option<&Value>) -> Result<Option<bool>, RequestError> {
     value.map(|v| v.as_bool().ok_or(RequestError::Invalid)).transpose()
+}
+
+fn min_proof(value: Option<&Value>) -> Result<Option<Proof>, RequestError> {
+    let Some(value) = value else { return Ok(None) };
+    let known = PROOFS.iter().find(|(word, _)| value.as_str() == Some(word));
+    known.map(|(_, proof)| Some(*proof)).ok_or_else(|| RequestError::UnknownProof(cut(value)))
 }
 
 fn books(value: Option<&Value>) -> Result<Option<Vec<BookName>>, RequestError> {
@@ -129,9 +142,16 @@ fn whole(value: Option<&Value>) -> Result<Option<u64>, RequestError> {
     value.as_u64().or_else(|| value.as_f64().and_then(whole)).map(Some).ok_or(RequestError::Invalid)
 }
 
+/// An unknown word for the error text.
+fn cut(value: &Value) -> String {
+    let mut text = String::new();
+    shown(value, &mut text);
+    text.chars().take(SHOWN_MAX).collect()
+}
+
 /// Formats a value as system 1 prints it in its error text. The JSON parser has limited the nesting.
 fn shown(value: &Value, out: &mut String) {
-    if out.len() > 4 * ACTION_SHOWN_MAX {
+    if out.len() > 4 * SHOWN_MAX {
         return;
     }
     match value {

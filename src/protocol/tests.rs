@@ -351,6 +351,10 @@ fn requests_are_a_growing_record() {
     let exchanges = Some(vec![]);
     let command = Command { exchanges, books: Some(vec![name]), levels: Some(5), ..Command::default() };
     assert_eq!(parse(books), Ok(command));
+    for (word, proof) in [("none", Proof::Unproven), ("likely", Proof::Likely), ("proven", Proof::Proven)] {
+        let text = format!(r#"{{"action":"subscribe","minProof":"{word}"}}"#);
+        assert_eq!(parse(text.as_bytes()).unwrap().min_proof, Some(proof));
+    }
     let bare = Command { action: Action::Unsubscribe, exchanges: Some(vec![]), ..Command::default() };
     assert_eq!(parse(br#"{"action":"unsubscribe"}"#), Ok(bare));
 }
@@ -399,6 +403,15 @@ fn wrong_types_in_every_field_are_one_error() {
 }
 
 #[test]
+fn an_unknown_proof_is_answered_with_those_that_exist() {
+    for (value, shown) in [("\"sure\"", "sure"), ("\"Proven\"", "Proven"), ("null", "null"), ("2", "2")] {
+        let error = parse(format!("{{\"action\":\"subscribe\",\"minProof\":{value}}}").as_bytes()).unwrap_err();
+        let expected = format!("Unknown minProof: {shown}, expected one of none, likely, proven");
+        assert_eq!(error.message(), expected);
+    }
+}
+
+#[test]
 fn unknown_actions_are_named_as_system_1_names_them() {
     for (text, shown) in [
         ("{}", "undefined"),
@@ -419,7 +432,7 @@ fn unknown_actions_are_named_as_system_1_names_them() {
     }
     let long = format!("{{\"action\":\"{}\"}}", "\u{e9}".repeat(30_000));
     let Err(RequestError::UnknownAction(text)) = parse(long.as_bytes()) else { panic!("accepted") };
-    assert_eq!(text.chars().count(), request::ACTION_SHOWN_MAX);
+    assert_eq!(text.chars().count(), request::SHOWN_MAX);
 }
 
 proptest! {

@@ -19,7 +19,7 @@ use signal_hook::iterator::Signals;
 
 use crate::cli::{CommandFailure, DemoArgs, ReplayArgs, SimArgs};
 use crate::cluster::{self, lead};
-use crate::config::{Config, Plan, ThresholdOn, VenueConfig};
+use crate::config::{Config, Plan, ProofMin, ThresholdOn, VenueConfig};
 use crate::detector::{Detector, DetectorParts, Subscriber, scan};
 use crate::discovery::Catalogue;
 use crate::feed::{self, Feed, FeedParts, FeedVenue};
@@ -27,6 +27,7 @@ use crate::gateway::http::admin::AdminPort;
 use crate::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
 use crate::last_known::{self, LastKnownParts, LastKnownStore};
 use crate::log;
+use crate::market::opportunity::Proof;
 use crate::market::quote::FeedEvent;
 use crate::market::{Directory, VenueId};
 use crate::matrix::books::BookTable;
@@ -563,6 +564,11 @@ fn detector_options(config: &Config) -> scan::DetectorOptions {
         },
         close_ratio: detector.close_ratio,
         implausible_pct: detector.implausible_pct,
+        proof_min: match detector.proof_min {
+            ProofMin::None => Proof::Unproven,
+            ProofMin::Likely => Proof::Likely,
+            ProofMin::Proven => Proof::Proven,
+        },
         debounce_ns: detector.debounce_ms * MS,
         // A quote that is too old to be a price is too old for an alert, whatever `leg_age_max_ms` says.
         leg_age_max_ns: detector.leg_age_max_ms.min(config.quotes.stale_after_ms) * MS,

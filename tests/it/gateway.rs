@@ -20,7 +20,8 @@ use spreadwire::gateway::http::assets;
 use spreadwire::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{
-    Change, Class, CloseReason, Coexistence, Group, Leg, LegSide, Opportunity, OpportunityEvent, Percent, gross_pct,
+    Change, Class, CloseReason, Coexistence, Group, Leg, LegSide, Opportunity, OpportunityEvent, Percent, Proof,
+    gross_pct,
 };
 use spreadwire::market::quote::{ExcessLag, Origin, Source};
 use spreadwire::market::statistics::DayStatistics;

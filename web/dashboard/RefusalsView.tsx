@@ -27,6 +27,7 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['implausible', 'implausibly large'],
   ['standing_basis', 'it usually stands there'],
   ['fees', 'the fees take it'],
+  ['not_coexistent', 'too little proof'],
 ])
 
 /** The meaning of a reason. Unknown reasons of later gateways are returned unchanged. */

@@ -89,6 +89,21 @@ describe('requests', () => {
     expect(gateway.heard.at(-1)).toEqual({ action: 'subscribe', symbols: [], exchanges: [], intervalMs: 500, extended: false })
   })
 
+  test('the weakest proof of all holders of symbols is requested', () => {
+    const strict = hold({ symbols: ['BTC/USDT'], minProof: 'proven' })
+    hold({ books: [{ symbol: 'BTC/USDT', exchange: 'okx' }] })
+    pass(500)
+    expect(gateway.heard[0]).toEqual({ action: 'subscribe', symbols: ['BTC/USDT'], exchanges: [], minProof: 'proven' })
+    const mild = hold({ symbols: ['BTC/USDT'], minProof: 'likely' })
+    pass(500)
+    expect(gateway.heard.at(-1)).toEqual({ action: 'subscribe', symbols: [], exchanges: [], minProof: 'likely' })
+    mild.end()
+    hold({ symbols: ['BTC/USDT'] })
+    strict.end()
+    pass(500)
+    expect(gateway.heard.at(-1)).toEqual({ action: 'subscribe', symbols: [], exchanges: [], minProof: 'none' })
+  })
+
   test('a slower beat than the default is used when no holder wants a faster one', () => {
     hold({ ...PANEL, intervalMs: 2000 })
     pass(50)
@@ -154,6 +169,20 @@ describe('requests', () => {
     hold({ symbols: ['SOL/USDT'] })
     pass(500)
     expect(gateway.heard.at(-1)).toEqual({ action: 'subscribe', symbols: ['SOL/USDT'], exchanges: [], intervalMs: 100 })
+  })
+
+  test('every option of a rejected request is sent again, and no other', () => {
+    hold({ symbols: ['BTC/USDT'], opportunities: true })
+    pass(500)
+    gateway.answers = false
+    hold({ symbols: ['ETH/USDT'], intervalMs: 100, extended: true })
+    pass(500)
+    gateway.socket.symbols.delete('ETH/USDT')
+    gateway.say('{"type":"error","message":"Not today"}')
+    hold({ symbols: ['SOL/USDT'] })
+    pass(500)
+    const expected = { action: 'subscribe', symbols: ['SOL/USDT'], exchanges: [], intervalMs: 100, extended: true }
+    expect(gateway.heard.at(-1)).toEqual(expected)
   })
 
   test('after the error Too many messages it pauses and requests again', () => {

@@ -13,6 +13,7 @@ import {
   useOrderBook,
 } from '../src/react/hooks/index.js'
 import { gateway, mount, onePage, pass } from './page.js'
+import { opportunityText } from './rig.js'
 
 onePage()
 const BTC = 'BTC/USDT'
@@ -418,6 +419,24 @@ describe('useOpportunities', () => {
     pass(20)
     const later = mount(() => useOpportunities([BTC]))
     expect(later.now).toMatchObject({ open: [], closed: [] })
+  })
+})
+
+describe('minProof', () => {
+  test('hooks that ask for other proof use another connection, with alerts and opportunities of its own', () => {
+    const all = mount(() => useOpportunities([BTC]))
+    const proven = mount(() => useOpportunities([BTC], { minProof: 'proven' }))
+    const monitor = mount(() => useArbitrageMonitor(BTC, 0.5, { minProof: 'proven' }))
+    pass(50)
+    expect(gateway.open.length).toBe(2)
+    expect(gateway.heard.map(({ minProof }) => minProof)).toEqual([undefined, 'proven'])
+    gateway.open[1]!.say(opportunityText('opened', 'a', 0.6, { proof: 'proven' }))
+    pass(20)
+    expect([all.now.open.length, proven.now.open.length, monitor.now.isConnected]).toEqual([0, 1, true])
+    proven.unmount()
+    monitor.unmount()
+    pass(500)
+    expect(gateway.open.length).toBe(1)
   })
 })
 

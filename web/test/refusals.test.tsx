@@ -50,5 +50,5 @@ test('figures have their limit and unit, and an unknown reason is shown as it is
   expect(figure({ ...candidate, value: 12.5, limit: 10, unit: 'pct' })).toBe('12.50 of 10.00%')
   const { value: _, ...without } = candidate
   expect(figure(without)).toBe('')
-  expect(meaning('not_coexistent')).toBe('not_coexistent')
+  expect(meaning('too_late')).toBe('too_late')
 })

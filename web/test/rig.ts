@@ -104,29 +104,8 @@ export class FakeGateway {
     this.say(JSON.stringify(message))
   }
 
-  opportunity(change: OpportunityMessage['change'], id: string, spreadPct: number, more: Partial<OpportunityMessage> = {}): void {
-    const message: OpportunityMessage = {
-      type: 'opportunity',
-      change,
-      id,
-      symbol: 'BTC/USDT',
-      buyExchange: 'binance',
-      sellExchange: 'okx',
-      buyPrice: 100,
-      sellPrice: 100 + spreadPct,
-      spreadPct,
-      netSpreadPct: spreadPct - 0.2,
-      executableSize: 1,
-      buyAgeMs: 1,
-      sellAgeMs: 2,
-      openedAt: Date.now(),
-      livedMs: 0,
-      peakSpreadPct: spreadPct,
-      source: 'live',
-      timestamp: Date.now(),
-      ...more,
-    }
-    this.say(JSON.stringify(message))
+  opportunity(...parts: Parameters<typeof opportunityText>): void {
+    this.say(opportunityText(...parts))
   }
 }
 
@@ -254,4 +233,35 @@ export class FakeEvents {
   close(): void {
     this.readyState = 2
   }
+}
+
+/** The text of an opportunity message. */
+export function opportunityText(
+  change: OpportunityMessage['change'],
+  id: string,
+  spreadPct: number,
+  more: Partial<OpportunityMessage> = {},
+): string {
+  const message: OpportunityMessage = {
+    type: 'opportunity',
+    change,
+    id,
+    symbol: 'BTC/USDT',
+    buyExchange: 'binance',
+    sellExchange: 'okx',
+    buyPrice: 100,
+    sellPrice: 100 + spreadPct,
+    spreadPct,
+    netSpreadPct: spreadPct - 0.2,
+    executableSize: 1,
+    buyAgeMs: 1,
+    sellAgeMs: 2,
+    openedAt: Date.now(),
+    livedMs: 0,
+    peakSpreadPct: spreadPct,
+    source: 'live',
+    timestamp: Date.now(),
+    ...more,
+  }
+  return JSON.stringify(message)
 }

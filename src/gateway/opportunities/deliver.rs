@@ -2,13 +2,14 @@
 //! openings and ends at once, which are never dropped, and updates at their own pace, only the newest of each
 //! opportunity. Runs on the gateway's thread.
 
-use crate::gateway::client::Sent;
+use crate::gateway::client::{Client, ClientOpportunities, Sent};
 use crate::gateway::clients::Clients;
+use crate::gateway::opportunities::demand::{NewSymbol, ProofDemand};
 use crate::gateway::opportunities::log::{LoggedOpportunity, OpportunityLog, evidence_of, id_of, leader_of, less_real};
 use crate::gateway::prices::subscriptions::Subscriptions;
 use crate::gateway::view::{PriceFormat, Snapshot};
 use crate::market::VenueId;
-use crate::market::opportunity::{Bar, Opportunity, OpportunityEvent, gross_pct, net_pct};
+use crate::market::opportunity::{Bar, Opportunity, OpportunityEvent, Proof, gross_pct, net_pct};
 use crate::metrics::latency::{Hop, Recorder};
 use crate::protocol::message::{self, Alert, AlertMore};
 use crate::protocol::opportunity::{self as lifecycle, GroupOf, OpportunityUpdate};
@@ -70,9 +71,7 @@ impl Opportunities {
             if let Some(end) = self.log.lost_end(&event) {
                 self.record(&end, subscriptions, clients, snapshot);
             }
-            if event.alert {
-                send_alerts(&event.opportunity, subscriptions, clients, recorder, snapshot);
-            }
+            self.send_alerts(&event, subscriptions, clients, recorder, snapshot);
             is_updated |= self.record(&event, subscriptions, clients, snapshot);
         }
         if is_updated {
@@ -90,16 +89,25 @@ impl Opportunities {
         clients: &mut Clients,
         snapshot: &Snapshot<'_>,
     ) -> bool {
-        let Some((change, entry)) = self.log.record(event, snapshot) else { return false };
-        if self.followers.is_empty() || change == OpportunityUpdate::Updated {
-            return !self.followers.is_empty();
+        let Some((change, number, entry)) = self.log.record(event, snapshot) else { return false };
+        if self.followers.is_empty() {
+            return false;
         }
+        let is_update = change == OpportunityUpdate::Updated;
+        if is_update && !entry.reached.is_new_at(number) {
+            return true;
+        }
+        // To a client that asks for more proof, an update that brings it is the opening.
+        let change = if is_update { OpportunityUpdate::Opened } else { change };
+        let is_end = change != OpportunityUpdate::Opened;
         let mut frame = Vec::new();
         for (spelling, name) in subscriptions.spellings(entry.opportunity.instrument) {
             frame.clear();
             for set in name.sets.iter().filter_map(|id| subscriptions.set(*id)) {
                 for key in &set.members {
-                    if clients.get(*key).is_none_or(|client| !client.opportunities.follows) {
+                    let Some(wish) = clients.get(*key).map(|client| &client.opportunities) else { continue };
+                    let first = wish.demand.first_event(&entry.reached);
+                    if !wish.follows || first.is_none_or(|at| !is_end && at != number) {
                         continue;
                     }
                     if frame.is_empty() {
@@ -112,7 +120,45 @@ impl Opportunities {
             }
         }
         clients.settle_blocked(snapshot);
-        false
+        is_update
+    }
+
+    /// Sends an alert to every client that subscribes to the symbol, in its spelling, unless it asks for more proof. Such a
+    /// client receives the alert when there is that proof.
+    fn send_alerts(
+        &self,
+        event: &OpportunityEvent,
+        subscriptions: &Subscriptions,
+        clients: &mut Clients,
+        recorder: &mut Recorder,
+        snapshot: &Snapshot<'_>,
+    ) {
+        let (above, to) = self.log.audience(event);
+        if above >= to {
+            return;
+        }
+        let opportunity = &event.opportunity;
+        let trigger = *opportunity.trigger();
+        let mut frames = [Vec::new(), Vec::new()];
+        for (spelling, name) in subscriptions.spellings(opportunity.instrument) {
+            frames.iter_mut().for_each(Vec::clear);
+            for set in name.sets.iter().filter_map(|id| subscriptions.set(*id)) {
+                let extended = set.format == PriceFormat::Extended;
+                let frame = &mut frames[usize::from(extended)];
+                if frame.is_empty() {
+                    encode_alert(opportunity, subscriptions.names.symbols.json(spelling), extended, snapshot, frame);
+                }
+                for key in &set.members {
+                    let min = clients.get(*key).map(|client| client.opportunities.demand.min());
+                    if min.is_some_and(|min| above < min && min <= to) && clients.deliver(*key, frame, snapshot) {
+                        clients.totals.alerts += 1;
+                        let written = snapshot.clocks.quotes.now();
+                        recorder.record(Hop::WireToAlert, trigger.venue.index(), trigger.received, written);
+                    }
+                }
+            }
+        }
+        clients.settle_blocked(snapshot);
     }
 
     /// Sends updates to the followers that receive every change.
@@ -134,7 +180,7 @@ impl Opportunities {
         clients: &mut Clients,
         snapshot: &Snapshot<'_>,
     ) {
-        let newest = self.log.updates();
+        let newest = self.log.events();
         let Some((client, totals)) = clients.entry(key) else { return };
         if !client.opportunities.follows || !client.listens {
             return;
@@ -145,9 +191,12 @@ impl Opportunities {
         let symbols = subscriptions.symbols_of(client.prices.set);
         let named = symbols.iter().filter_map(|id| Some((*id, subscriptions.instrument(*id)?)));
         let entries = named.flat_map(|(id, instrument)| self.log.of(instrument).map(move |entry| (id, entry)));
-        let sent_before = client.opportunities.sent;
-        let mut changed: Vec<(u32, &LoggedOpportunity)> =
-            entries.filter(|(_, entry)| entry.changed > sent_before).collect();
+        let (sent_before, demand) = (client.opportunities.sent, client.opportunities.demand);
+        let is_due = |entry: &LoggedOpportunity| {
+            let first = demand.first_event(&entry.reached);
+            first.is_some_and(|at| entry.changed > sent_before.max(at))
+        };
+        let mut changed: Vec<(u32, &LoggedOpportunity)> = entries.filter(|(_, entry)| is_due(entry)).collect();
         changed.sort_by_key(|(_, entry)| entry.changed);
         let mut sent = Sent::All;
         let mut rest = changed.into_iter().peekable();
@@ -181,23 +230,24 @@ impl Opportunities {
         clients.after_write(key, sent, snapshot);
     }
 
-    /// Sends the open opportunities of `symbols` to a client that follows them from now on.
+    /// Sends the open opportunities of `symbols` that are new to a client that follows them.
     pub fn send_open(
         &mut self,
         key: u32,
-        symbols: &[u32],
+        symbols: &[NewSymbol],
         subscriptions: &Subscriptions,
         clients: &mut Clients,
         snapshot: &Snapshot<'_>,
     ) {
-        if clients.get(key).is_none_or(|client| !client.opportunities.follows) {
+        let Some(wish) = clients.get(key).map(|client| &client.opportunities).filter(|wish| wish.follows) else {
             return;
-        }
+        };
+        let demand = wish.demand;
         self.out.clear();
-        for symbol in symbols {
-            let Some(instrument) = subscriptions.instrument(*symbol) else { continue };
-            for entry in self.log.of(instrument) {
-                let symbol = subscriptions.names.symbols.json(*symbol);
+        for new in symbols {
+            let Some(instrument) = subscriptions.instrument(new.symbol) else { continue };
+            for entry in self.log.of(instrument).filter(|entry| new.is_new(&entry.reached, &demand)) {
+                let symbol = subscriptions.names.symbols.json(new.symbol);
                 encode(entry, OpportunityUpdate::Opened, symbol, snapshot, &mut self.out);
                 clients.totals.opportunities += 1;
             }
@@ -205,22 +255,24 @@ impl Opportunities {
         clients.write(key, &self.out, snapshot.client_now);
     }
 
-    /// Appends alerts of the open opportunities of `symbols` at present prices, for a client that subscribes to them from
-    /// now on. Returns how many.
+    /// Appends alerts of the open opportunities of `symbols` that are new to `client`, at present prices. Returns how many.
     pub fn append_open_alerts(
         &self,
-        symbols: &[u32],
-        extended: bool,
+        symbols: &[NewSymbol],
+        client: &Client,
         subscriptions: &Subscriptions,
         snapshot: &Snapshot<'_>,
         out: &mut Vec<u8>,
     ) -> u64 {
+        let (demand, extended) = (&client.opportunities.demand, client.prices.extended);
         let mut count = 0;
-        for symbol in symbols {
-            let Some(instrument) = subscriptions.instrument(*symbol) else { continue };
-            for entry in self.log.of(instrument) {
-                if let Some(now) = at_present_prices(&entry.opportunity, snapshot) {
-                    encode_alert(&now, subscriptions.names.symbols.json(*symbol), extended, snapshot, out);
+        for new in symbols {
+            let Some(instrument) = subscriptions.instrument(new.symbol) else { continue };
+            for entry in self.log.of(instrument).filter(|entry| new.is_new(&entry.reached, demand)) {
+                if let Some(now) = at_present_prices(&entry.opportunity, snapshot)
+                    && now.coexistence.proof >= demand.min()
+                {
+                    encode_alert(&now, subscriptions.names.symbols.json(new.symbol), extended, snapshot, out);
                     count += 1;
                 }
             }
@@ -228,13 +280,16 @@ impl Opportunities {
         count
     }
 
-    /// Whether a client follows opportunities from now on.
-    pub fn set_follows(&mut self, key: u32, follows: bool, clients: &mut Clients) {
-        let Some(client) = clients.get_mut(key).filter(|client| client.opportunities.follows != follows) else {
+    /// What a client receives from now on: the life of opportunities or only alerts, with this proof at least.
+    pub fn set_wish(&mut self, key: u32, follows: bool, proof_min: Proof, clients: &mut Clients) {
+        let number = self.log.events();
+        let Some(client) = clients.get_mut(key) else { return };
+        let wish = &mut client.opportunities;
+        wish.demand.ask(proof_min, number);
+        if wish.follows == follows {
             return;
-        };
-        client.opportunities.follows = follows;
-        client.opportunities.sent = self.log.updates();
+        }
+        *wish = ClientOpportunities { follows, sent: number, demand: ProofDemand::of(proof_min) };
         self.leave(key);
         if follows {
             self.followers.push(key);
@@ -252,36 +307,6 @@ impl Opportunities {
             self.record(&event, subscriptions, clients, snapshot);
         }
     }
-}
-
-/// Sends an alert to every client that subscribes to the symbol, in its spelling.
-fn send_alerts(
-    opportunity: &Opportunity,
-    subscriptions: &Subscriptions,
-    clients: &mut Clients,
-    recorder: &mut Recorder,
-    snapshot: &Snapshot<'_>,
-) {
-    let trigger = *opportunity.trigger();
-    let mut frames = [Vec::new(), Vec::new()];
-    for (spelling, name) in subscriptions.spellings(opportunity.instrument) {
-        frames.iter_mut().for_each(Vec::clear);
-        for set in name.sets.iter().filter_map(|id| subscriptions.set(*id)) {
-            let extended = set.format == PriceFormat::Extended;
-            let frame = &mut frames[usize::from(extended)];
-            if frame.is_empty() {
-                encode_alert(opportunity, subscriptions.names.symbols.json(spelling), extended, snapshot, frame);
-            }
-            for key in &set.members {
-                if clients.deliver(*key, frame, snapshot) {
-                    clients.totals.alerts += 1;
-                    let written = snapshot.clocks.quotes.now();
-                    recorder.record(Hop::WireToAlert, trigger.venue.index(), trigger.received, written);
-                }
-            }
-        }
-    }
-    clients.settle_blocked(snapshot);
 }
 
 /// An open opportunity at present prices; `None` if a leg is stale or the spread is not above the

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::gateway::opportunities::demand::ProofsReached;
 use crate::gateway::view::Snapshot;
-use crate::market::opportunity::{self, Class, CloseReason, Group, Opportunity, OpportunityEvent};
+use crate::market::opportunity::{self, Class, CloseReason, Group, Opportunity, OpportunityEvent, Proof};
 use crate::market::quote::Source;
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::protocol::opportunity::{GroupOf, Moment, OpportunityUpdate, ProofOf};
@@ -36,8 +37,12 @@ pub struct LoggedOpportunity {
     closed_at: UnixNs,
     /// Why it closed, and what it was; `None` while it is open.
     end: Option<(CloseReason, Class)>,
-    /// Number of its last update, over all opportunities; 0 before the first.
+    /// Number of its last update, over the events of all opportunities; 0 before the first.
     pub changed: u64,
+    /// The proofs that it has reached.
+    pub reached: ProofsReached,
+    /// It has been alerted.
+    is_alerted: bool,
 }
 
 impl LoggedOpportunity {
@@ -118,17 +123,19 @@ fn id(directory: &Directory, instrument: InstrumentId, (buy, sell, opened): (Ven
 pub struct OpportunityLog {
     open: BTreeMap<LogKey, LoggedOpportunity>,
     closed: VecDeque<LoggedOpportunity>,
-    updates: u64,
+    /// Openings and updates so far.
+    events: u64,
 }
 
 impl OpportunityLog {
-    /// Records an event. Returns the change for followers and the opportunity; `None` if nothing changed. An event contains
-    /// the whole state, so that an opportunity whose opening was lost opens with the next event.
+    /// Records an event. Returns the change for followers, the number of the last opening or update, and the opportunity;
+    /// `None` if nothing changed. An event contains the whole state, so that an opportunity whose opening was lost opens
+    /// with the next event.
     pub fn record(
         &mut self,
         event: &OpportunityEvent,
         snapshot: &Snapshot<'_>,
-    ) -> Option<(OpportunityUpdate, &LoggedOpportunity)> {
+    ) -> Option<(OpportunityUpdate, u64, &LoggedOpportunity)> {
         let key = key(&event.opportunity);
         if let Some(reason) = event.change.reason() {
             let mut entry = self.open.remove(&key)?;
@@ -137,17 +144,22 @@ impl OpportunityLog {
             (entry.closed_at, entry.end) = (snapshot.unix_at(event.opportunity.detected), Some((reason, class)));
             self.closed.truncate(CLOSED_MAX - 1);
             self.closed.push_front(entry);
-            return self.closed.front().map(|entry| (OpportunityUpdate::Closed(reason, class), entry));
+            return self.closed.front().map(|entry| (OpportunityUpdate::Closed(reason, class), self.events, entry));
         }
+        self.events += 1;
+        let proof = event.opportunity.coexistence.proof;
         if let Some(entry) = self.open.get_mut(&key) {
-            self.updates += 1;
-            (entry.opportunity, entry.changed) = (event.opportunity, self.updates);
-            return self.open.get(&key).map(|entry| (OpportunityUpdate::Updated, entry));
+            (entry.opportunity, entry.changed) = (event.opportunity, self.events);
+            entry.reached.reach(proof, self.events);
+            entry.is_alerted |= event.alert;
+            return self.open.get(&key).map(|entry| (OpportunityUpdate::Updated, self.events, entry));
         }
         if self.open.len() >= OPEN_MAX {
             return None;
         }
         let o = event.opportunity;
+        let mut reached = ProofsReached::default();
+        reached.reach(proof, self.events);
         let entry = LoggedOpportunity {
             opportunity: o,
             id: id_of(snapshot.directory, &o).into(),
@@ -156,8 +168,23 @@ impl OpportunityLog {
             opened_at: snapshot.unix_at(o.opened),
             closed_at: UnixNs(0),
             changed: 0,
+            reached,
+            is_alerted: event.alert,
         };
-        Some((OpportunityUpdate::Opened, self.open.entry(key).or_insert(entry)))
+        Some((OpportunityUpdate::Opened, self.events, self.open.entry(key).or_insert(entry)))
+    }
+
+    /// Who is alerted of `event`, which is not recorded yet: clients that ask for more than the first proof, and for at most
+    /// the second. The alert of the detector comes later for those that ask for more proof than it has.
+    #[must_use]
+    pub fn audience(&self, event: &OpportunityEvent) -> (Proof, Proof) {
+        let proof = event.opportunity.coexistence.proof;
+        let known = || self.open.get(&key(&event.opportunity)).filter(|entry| entry.is_alerted);
+        match event.change.reason() {
+            None if event.alert => (Proof::Refuted, proof),
+            None => (known().map_or(proof, |entry| entry.reached.strongest()), proof),
+            Some(_) => (proof, proof),
+        }
     }
 
     /// The end of an open opportunity that `event` replaces by another of the same pair: its own end was lost.
@@ -198,9 +225,9 @@ impl OpportunityLog {
         self.closed.iter()
     }
 
-    /// Number of the last update.
+    /// Number of the last opening or update.
     #[must_use]
-    pub fn updates(&self) -> u64 {
-        self.updates
+    pub fn events(&self) -> u64 {
+        self.events
     }
 }

@@ -17,6 +17,15 @@ impl Rig {
         self.events.push(OpportunityEvent { opportunity, ..event }).unwrap();
         self.alarm.ring();
     }
+
+    /// The same with this proof, alerted if it opens.
+    fn proof(&mut self, sell: &str, change: Change, opened: MonoNs, proof: Proof) {
+        let event = self.event("BTC/USDT", BUY, ("binance", sell), change, change == Change::Opened);
+        let coexistence = Coexistence { proof, ..event.opportunity.coexistence };
+        let opportunity = Opportunity { opened, coexistence, ..event.opportunity };
+        self.events.push(OpportunityEvent { opportunity, ..event }).unwrap();
+        self.alarm.ring();
+    }
 }
 
 impl Client {
@@ -38,6 +47,13 @@ impl Client {
             .map(|v| (v["change"].as_str().unwrap_or_default().to_owned(), v["sellPrice"].as_u64().unwrap()))
             .collect()
     }
+}
+
+/// What arrives within a short time: the change of each opportunity message, `alert` for an alert, and the proof.
+fn heard(client: &mut Client) -> Vec<String> {
+    let values = client.collect(SHORT).into_iter().map(|text| serde_json::from_str::<Value>(&text).unwrap());
+    let word = |value: &Value| value["change"].as_str().unwrap_or("alert").to_owned();
+    values.map(|value| format!("{} {}", word(&value), value["proof"].as_str().unwrap_or_default())).collect()
 }
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -322,4 +338,82 @@ fn a_jump_of_one_venue_is_one_group_and_its_ends_have_a_reason() {
         (&json!("closed"), &json!("shutdown"), &json!(0))
     );
     assert_eq!(follower.close_code(), Some(1001));
+}
+
+#[test]
+fn a_client_that_asks_for_proof_hears_of_an_opportunity_from_its_proof_to_its_end() {
+    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut clients = ["proven", "likely", "none"].map(|min| {
+        let mut client = rig.client();
+        client.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "intervalMs": 0, "opportunities": true,
+                           "extended": true, "minProof": min}));
+        assert_eq!(client.next()["type"], "subscribed");
+        client
+    });
+    rig.wait_until("followers", |board| board.gateways[0].subscriptions.followers.value() == 3);
+    let opened = rig.clock.now();
+    let expect = |clients: &mut [Client; 3], expected: [&[&str]; 3]| {
+        for (client, expected) in clients.iter_mut().zip(expected) {
+            assert_eq!(heard(client), expected);
+        }
+    };
+    rig.proof("42925", Change::Opened, opened, Proof::Unproven);
+    expect(&mut clients, [&[], &[], &["alert unproven", "opened unproven"]]);
+    rig.proof("42926", Change::Updated, opened, Proof::Likely);
+    expect(&mut clients, [&[], &["alert likely", "opened likely"], &["updated likely"]]);
+    rig.proof("42927", Change::Updated, opened, Proof::Unproven);
+    expect(&mut clients, [&[], &["updated unproven"], &["updated unproven"]]);
+    rig.proof("42928", Change::Updated, opened, Proof::Proven);
+    expect(&mut clients, [&["alert proven", "opened proven"], &["updated proven"], &["updated proven"]]);
+    rig.proof("42929", Change::Updated, opened, Proof::Proven);
+    expect(&mut clients, [&["updated proven"]; 3]);
+    rig.proof("42500", Change::Closed(CloseReason::SellMoved), opened, Proof::Proven);
+    expect(&mut clients, [&["closed proven"]; 3]);
+
+    // An end that proves it is no opening.
+    let opened = MonoNs(opened.0 + 1);
+    rig.proof("42925", Change::Opened, opened, Proof::Likely);
+    rig.proof("42500", Change::Closed(CloseReason::SellMoved), opened, Proof::Proven);
+    let both: &[&str] = &["alert likely", "opened likely", "closed proven"];
+    expect(&mut clients, [&[], both, both]);
+    // Within the debounce time.
+    let opened = MonoNs(opened.0 + 1);
+    let event = rig.event("BTC/USDT", BUY, ("binance", "42925"), Change::Opened, false);
+    let opportunity = Opportunity { opened, ..event.opportunity };
+    rig.events.push(OpportunityEvent { opportunity, ..event }).unwrap();
+    rig.proof("42926", Change::Updated, opened, Proof::Proven);
+    expect(&mut clients, [&["opened proven"], &["opened proven"], &["opened unproven", "updated proven"]]);
+}
+
+#[test]
+fn a_client_that_asks_for_more_proof_still_hears_the_end_of_what_it_knows() {
+    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut client = rig.client();
+    let ask = |client: &mut Client, min: &str| {
+        client.send(json!({"action": "subscribe", "minProof": min}));
+        assert_eq!(client.next()["type"], "subscribed");
+    };
+    client.follow(&["BTC/USDT"], 0);
+    client.send(json!({"action": "subscribe", "extended": true}));
+    assert_eq!(client.next()["type"], "subscribed");
+    let first = rig.clock.now();
+    rig.proof("42925", Change::Opened, first, Proof::Likely);
+    assert_eq!(heard(&mut client), ["alert likely", "opened likely"]);
+    ask(&mut client, "proven");
+    rig.proof("42926", Change::Updated, first, Proof::Proven);
+    assert_eq!(heard(&mut client), ["alert proven", "updated proven"], "its first alert with that proof");
+    rig.proof("42926", Change::Closed(CloseReason::SellMoved), first, Proof::Proven);
+    assert_eq!(heard(&mut client), ["closed proven"]);
+
+    let second = MonoNs(first.0 + 1);
+    rig.proof("42925", Change::Opened, second, Proof::Likely);
+    assert_eq!(heard(&mut client), [""; 0]);
+    ask(&mut client, "likely");
+    assert_eq!(heard(&mut client), ["opened likely"], "no quote is fresh, so there is no alert");
+    ask(&mut client, "none");
+    assert_eq!(heard(&mut client), [""; 0], "nothing new");
+    client.send(json!({"action": "subscribe", "symbols": ["ETH/USDT"], "minProof": "certain"}));
+    let error = client.next();
+    assert_eq!(error["message"], "Unknown minProof: certain, expected one of none, likely, proven");
+    ask(&mut client, "none");
 }

@@ -6,7 +6,7 @@ import { WAIT_MAX, backoff } from './backoff.js'
 import { CountedNames } from './counted.js'
 import { environment, type Environment, type SocketLike } from './environment.js'
 import { NO_LIMITS, fitting, limitIn, utf8Length, type Wish } from './limits.js'
-import { parseMessage, type BookAsked, type ClientMessage, type ErrorMessage, type ServerMessage } from './messages.js'
+import { parseMessage, type BookAsked, type ClientMessage, type ErrorMessage, type MinProof, type ServerMessage } from './messages.js'
 import { ASK_AFTER, GRACE, isSilent } from './silence.js'
 import type { BookWish, ConnectionState, FeedOptions } from './types.js'
 
@@ -60,8 +60,13 @@ const LEVELS = 10
 const TOO_MANY_MESSAGES = 'Too many messages'
 const SILENT = 'The gateway does not answer'
 
-const PLAIN = { intervalMs: 500, extended: false, opportunities: false }
+const PLAIN = { intervalMs: 500, extended: false, opportunities: false, minProof: 'none' as MinProof }
 type Feed = typeof PLAIN
+const OPTIONS = Object.keys(PLAIN) as (keyof Feed)[]
+/** The options as requested; those of a rejected request are unknown. */
+type FeedRequested = { [K in keyof Feed]: Feed[K] | undefined }
+/** The weakest first. */
+const PROOFS: readonly MinProof[] = ['none', 'likely', 'proven']
 
 /** See the head of this file. Most programs use the shared connection from {@link shared}. */
 export class Connection {
@@ -129,12 +134,15 @@ export class Connection {
   get feed(): Readonly<Feed> {
     const feed = { ...PLAIN }
     let interval = Infinity
-    for (const { intervalMs, extended, opportunities, symbols, books } of this.#holds) {
+    let proof = PROOFS.length
+    for (const { intervalMs, extended, opportunities, minProof, symbols, books } of this.#holds) {
       // A holder of books only has no interval of prices.
       if (intervalMs !== undefined || symbols?.length || !books?.length) interval = Math.min(interval, intervalMs ?? PLAIN.intervalMs)
       feed.extended ||= extended === true
       feed.opportunities ||= opportunities === true
+      if (symbols?.length) proof = Math.min(proof, PROOFS.indexOf(minProof ?? PLAIN.minProof))
     }
+    feed.minProof = PROOFS[proof] ?? PLAIN.minProof
     feed.intervalMs = interval === Infinity ? PLAIN.intervalMs : interval
     // Without a beat, only a notice of the gateway shows that a price became stale.
     feed.extended ||= feed.intervalMs === 0
@@ -413,6 +421,11 @@ export class Connection {
     if (!isOver) this.#error = message
     if (message.startsWith(TOO_MANY_MESSAGES)) this.#refusal = 'rate'
     else if (this.#refusal !== 'rate') this.#refusal = limit ? 'limit' : 'unknown'
+    // It is unknown whether the options of a rejected request apply: the next request repeats them.
+    const rejected = this.#unanswered[0]
+    const repeated = OPTIONS.filter((option) => rejected?.[option] !== undefined)
+    const unknown = Object.fromEntries(repeated.map((option) => [option, undefined]))
+    this.#requested.feed = { ...this.#requested.feed, ...unknown }
     this.#answered()
     return isKnown
   }
@@ -426,9 +439,7 @@ export class Connection {
     // The gateway may send fewer levels than requested. They are not requested again.
     const asked = this.#requested.books
     this.#requested.books = new Map((this.#confirmed.books ?? []).map((book) => [bookKey(book), asked.get(bookKey(book)) ?? book]))
-    // It is unknown whether the options of a rejected request apply: the next request repeats them.
     const refusal = this.#refusal
-    if (refusal) this.#requested.feed = { ...this.#requested.feed, intervalMs: NaN }
     this.#refusal = undefined
     if (refusal === 'unknown') this.#leaveOut()
     else if (refusal || this.#hasMore) this.#tellSoon(refusal === 'rate' ? REQUESTS_REST : 0)
@@ -491,8 +502,8 @@ export class Connection {
       if (change === 'add') books.set(bookKey(book), { ...book, levels: message.levels ?? LEVELS })
       else books.delete(bookKey(book))
     })
-    const { intervalMs, extended, opportunities } = { ...this.#requested.feed, ...message }
-    this.#requested.feed = { intervalMs, extended, opportunities }
+    const { intervalMs, extended, opportunities, minProof } = { ...this.#requested.feed, ...message }
+    this.#requested.feed = { intervalMs, extended, opportunities, minProof }
     this.#socket?.send(JSON.stringify(message))
   }
 }
@@ -501,7 +512,7 @@ const nothingRefused = () => ({ symbols: new Set<string>(), exchanges: new Set<s
 const nothingRequested = () => ({
   symbols: new Set<string>(),
   exchanges: new Set<string>(),
-  feed: PLAIN,
+  feed: PLAIN as FeedRequested,
   books: new Map<string, BookAsked>(),
 })
 
@@ -525,11 +536,12 @@ function frames(symbols: string[], exchanges: string[], action: ClientMessage['a
 }
 
 /** Adds the changed options to the first of `requests`, or to a new request. */
-function withOptions(requests: ClientMessage[], requested: Feed, wanted: Feed): ClientMessage[] {
+function withOptions(requests: ClientMessage[], requested: FeedRequested, wanted: Feed): ClientMessage[] {
   const options: Partial<Feed> = {}
   if (wanted.intervalMs !== requested.intervalMs) options.intervalMs = wanted.intervalMs
   if (wanted.extended !== requested.extended) options.extended = wanted.extended
   if (wanted.opportunities !== requested.opportunities) options.opportunities = wanted.opportunities
+  if (wanted.minProof !== requested.minProof) options.minProof = wanted.minProof
   if (Object.keys(options).length === 0) return requests
   const [first = { action: 'subscribe', symbols: [], exchanges: [] }, ...others] = requests
   return [{ ...first, ...options }, ...others]

@@ -43,6 +43,9 @@ export interface PriceMessage {
 /** Whether both legs of an opportunity could have been hit at the same moment. */
 export type Proof = 'proven' | 'likely' | 'unproven' | 'refuted' | (string & {})
 
+/** The weakest proof that a client asks for. */
+export type MinProof = 'none' | 'likely' | 'proven'
+
 /** A spread above the gateway's threshold. */
 export interface ArbitrageMessage {
   type: 'arbitrage'
@@ -283,6 +286,8 @@ export interface ClientMessage {
   extended?: boolean
   /** Sends `opportunity` messages. Default false. */
   opportunities?: boolean
+  /** Only alerts and opportunities with this proof or a stronger one. Default `none`. */
+  minProof?: MinProof
   /** Order books, in addition to symbols and exchanges. */
   books?: BookName[]
   /** Levels per side of these books. Default 10. */

@@ -1,8 +1,9 @@
-// One connection and one board per gateway, shared by the whole page.
+// One connection and one board per gateway and proof that is asked for, shared by the whole page.
 
 import { Board } from './board.js'
 import { Connection } from './connection.js'
 import { gatewayOf, socketUrl } from './environment.js'
+import type { MinProof } from './messages.js'
 
 /** The connection to a gateway, and the state that it has received. */
 export interface Live {
@@ -12,12 +13,18 @@ export interface Live {
 
 const all = new Map<string, Live>()
 
-/** The shared connection to `url` (from `socketUrl`). It opens no socket until it is held. */
-export function shared(url: string): Live {
-  let live = all.get(url)
+const keyOf = (url: string, minProof: MinProof) => `${minProof} ${url}`
+
+/**
+ * The shared connection to `url` (from `socketUrl`), for holders that ask for the proof `minProof`. It opens no socket until it is
+ * held.
+ */
+export function shared(url: string, minProof: MinProof = 'none'): Live {
+  const key = keyOf(url, minProof)
+  let live = all.get(key)
   if (!live) {
     const connection = new Connection(url)
-    all.set(url, (live = { connection, board: new Board(connection) }))
+    all.set(key, (live = { connection, board: new Board(connection) }))
   }
   return live
 }
@@ -25,13 +32,14 @@ export function shared(url: string): Live {
 const found = new Map<string, Live>()
 
 /** The same for any address that `socketUrl` accepts; `undefined` without a page and without an absolute address. */
-export function sharedAt(url?: string): Live | undefined {
+export function sharedAt(url?: string, minProof: MinProof = 'none'): Live | undefined {
   const gateway = gatewayOf(url)
-  let live = found.get(gateway)
+  const key = keyOf(gateway, minProof)
+  let live = found.get(key)
   if (!live) {
     const address = socketUrl(gateway)
     if (address === undefined) return undefined
-    found.set(gateway, (live = shared(address)))
+    found.set(key, (live = shared(address, minProof)))
   }
   return live
 }

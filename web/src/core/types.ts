@@ -1,6 +1,6 @@
 // The values that the client derives from the messages, for programs and hooks.
 
-import type { ArbitrageMessage, BookMessage, BookName, OpportunityMessage, PriceMessage } from './messages.js'
+import type { ArbitrageMessage, BookMessage, BookName, MinProof, OpportunityMessage, PriceMessage } from './messages.js'
 
 /**
  * Freshness of a price. `fresh`: the gateway confirms it. `stale`: the gateway no longer does, or the connection is lost; the
@@ -56,4 +56,9 @@ export interface FeedOptions {
   extended?: boolean | undefined
   /** Sends opened, updated and closed opportunities in addition to alerts. Default false. */
   opportunities?: boolean | undefined
+  /**
+   * Only alerts and opportunities with this proof or a stronger one; each comes when it has the proof. Default `none`. All holders of
+   * a connection get the weakest, so holders that ask for different proof need different connections, see `sharedAt`.
+   */
+  minProof?: MinProof | undefined
 }

@@ -5,17 +5,21 @@ import type { Board } from '../../core/board.js'
 import type { Interest } from '../../core/connection.js'
 import { sharedAt } from '../../core/shared.js'
 import type { ConnectionStatus } from '../../core/types.js'
+import type { AlertOptions } from './options.js'
+
+/** Which shared connection a hook uses: the gateway, and the proof that it asks for. */
+export type Place = Pick<AlertOptions, 'url' | 'minProof'>
 
 /** Holds `interest` while the component is mounted and `isActive`. Interests with equal content are the same. */
-export function useHold(url: string | undefined, interest: Interest, isActive = true): void {
+export function useHold({ url, minProof }: Place, interest: Interest, isActive = true): void {
   const content = JSON.stringify(interest, (_, value: unknown) => (typeof value === 'number' ? String(value) : value))
   useEffect(() => {
     if (!isActive) return
-    const hold = sharedAt(url)?.connection.hold(interest)
+    const hold = sharedAt(url, minProof)?.connection.hold({ ...interest, minProof })
     return () => hold?.end()
     // `content` represents `interest`.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [url, content, isActive])
+  }, [url, minProof, content, isActive])
 }
 
 /**
@@ -23,15 +27,15 @@ export function useHold(url: string | undefined, interest: Interest, isActive = 
  * On a server and without a gateway the result is `nothing`, which must be a constant.
  */
 export function useBoard<T>(
-  url: string | undefined,
+  { url, minProof }: Place,
   select: (board: Board) => T,
   nothing: T,
   isSame: (a: T, b: T) => boolean = Object.is,
 ): T {
   const last = useRef(nothing)
-  const subscribe = useCallback((listener: () => void) => sharedAt(url)?.board.subscribe(listener) ?? (() => {}), [url])
+  const subscribe = useCallback((listener: () => void) => sharedAt(url, minProof)?.board.subscribe(listener) ?? (() => {}), [url, minProof])
   const snapshot = () => {
-    const live = sharedAt(url)
+    const live = sharedAt(url, minProof)
     const next = live ? select(live.board) : nothing
     if (!isSame(last.current, next)) last.current = next
     return last.current
@@ -41,8 +45,8 @@ export function useBoard<T>(
 
 const OFFLINE: ConnectionStatus = { state: 'idle', isConnected: false, error: null, attempts: 0 }
 
-export function useStatus(url: string | undefined): ConnectionStatus {
-  return useBoard(url, (board) => board.status, OFFLINE)
+export function useStatus(place: Place): ConnectionStatus {
+  return useBoard(place, (board) => board.status, OFFLINE)
 }
 
 /** Whether both have the same items in the same order. */

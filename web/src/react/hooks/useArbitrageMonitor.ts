@@ -1,7 +1,7 @@
 import { useMemo } from 'react'
 import type { ArbitrageAlert } from '../../core/types.js'
 import { NONE, isSameList, useBoard, useHold, useStatus } from './live.js'
-import type { HookOptions } from './options.js'
+import type { AlertOptions } from './options.js'
 
 export interface ArbitrageMonitor {
   /** Alerts of the symbol with at least this spread, newest first, at most 100. */
@@ -16,13 +16,14 @@ export interface ArbitrageMonitor {
 }
 
 /** Alerts of one symbol over all exchanges of the gateway. The gateway applies its own threshold first, 0.5 % by default. */
-export function useArbitrageMonitor(symbol: string, minSpreadPct = 0.5, options: HookOptions = {}): ArbitrageMonitor {
-  const { url, ...feed } = options
-  useHold(url, { symbols: [symbol], ...feed })
-  const { isConnected } = useStatus(url)
+export function useArbitrageMonitor(symbol: string, minSpreadPct = 0.5, options: AlertOptions = {}): ArbitrageMonitor {
+  const { url, minProof, ...feed } = options
+  const place = { url, minProof }
+  useHold(place, { symbols: [symbol], ...feed })
+  const { isConnected } = useStatus(place)
   const enough = (alerts: readonly ArbitrageAlert[]) => alerts.filter(({ spreadPct }) => spreadPct >= minSpreadPct)
-  const alerts = useBoard<readonly ArbitrageAlert[]>(url, (board) => enough(board.alerts(symbol)), NONE, isSameList)
-  const lasting = useBoard<readonly ArbitrageAlert[]>(url, (board) => enough(board.lasting(symbol)), NONE, isSameList)
+  const alerts = useBoard<readonly ArbitrageAlert[]>(place, (board) => enough(board.alerts(symbol)), NONE, isSameList)
+  const lasting = useBoard<readonly ArbitrageAlert[]>(place, (board) => enough(board.lasting(symbol)), NONE, isSameList)
   return useMemo(() => {
     const bestOpportunity = lasting.reduce<ArbitrageAlert | null>(
       (best, alert) => (best && best.spreadPct >= alert.spreadPct ? best : alert),

@@ -10,9 +10,9 @@ export interface ConnectionView extends ConnectionStatus {
   disconnect: () => void
 }
 
-/** The status of the page's connection to the gateway. Does not open it: a page without other hooks has no connection. */
+/** The status of the page's connection to the gateway, that of hooks without `minProof`. Does not open it: a page without other hooks has no connection. */
 export function useConnection(url?: string): ConnectionView {
-  const status = useStatus(url)
+  const status = useStatus({ url })
   const connect = useCallback(() => sharedAt(url)?.connection.connect(), [url])
   const disconnect = useCallback(() => sharedAt(url)?.connection.disconnect(), [url])
   return useMemo(() => ({ ...status, connect, disconnect }), [status, connect, disconnect])

@@ -33,10 +33,10 @@ export interface ExchangeComparison {
 /** Compares the prices of one symbol on several exchanges. */
 export function useExchangePriceComparison(symbol: string, exchanges: readonly string[], options: HookOptions = {}): ExchangeComparison {
   const { url, ...feed } = options
-  useHold(url, { symbols: [symbol], exchanges, ...feed })
-  const { isConnected } = useStatus(url)
+  useHold({ url }, { symbols: [symbol], exchanges, ...feed })
+  const { isConnected } = useStatus({ url })
   const prices = useBoard<readonly (LivePrice | undefined)[]>(
-    url,
+    { url },
     (board) => exchanges.map((exchange) => board.price(symbol, exchange)),
     NONE,
     isSameList,

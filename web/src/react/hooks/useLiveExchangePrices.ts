@@ -4,9 +4,9 @@ import { sharedAt } from '../../core/shared.js'
 import type { ArbitrageAlert, LivePrice } from '../../core/types.js'
 import { NONE, isSameList, useBoard, useHold, useStatus } from './live.js'
 import { requestNotificationPermission, useNotifications } from './notifications.js'
-import type { HookOptions } from './options.js'
+import type { AlertOptions } from './options.js'
 
-export interface UseLiveExchangePricesOptions extends HookOptions {
+export interface UseLiveExchangePricesOptions extends AlertOptions {
   /** Initial symbols. An inline array is allowed. A changed one replaces the subscription. */
   initialSymbols?: readonly string[] | undefined
   initialExchanges?: readonly string[] | undefined
@@ -52,18 +52,20 @@ export function useLiveExchangePrices(options: UseLiveExchangePricesOptions = {}
     reconnectInterval,
     maxReconnectAttempts,
     url,
+    minProof,
     ...feed
   } = options
+  const place = { url, minProof }
   const [isActive, setActive] = useState(autoConnect)
   const symbols = useNames(initialSymbols)
   const exchanges = useNames(initialExchanges)
 
-  useHold(url, { symbols: symbols.names, exchanges: exchanges.names, reconnectInterval, maxReconnectAttempts, ...feed }, isActive)
-  const status = useStatus(url)
+  useHold(place, { symbols: symbols.names, exchanges: exchanges.names, reconnectInterval, maxReconnectAttempts, ...feed }, isActive)
+  const status = useStatus(place)
   // A disconnected hook shows nothing, even while the connection serves other hooks.
   const shown = isActive ? symbols.names : NONE
-  const prices = useBoard(url, (board) => pricesOf(board, shown, exchanges.names), NO_PRICES, isSameRecord)
-  const arbitrageAlerts = useBoard(url, (board) => alertsOf(board, shown), NONE, isSameList)
+  const prices = useBoard(place, (board) => pricesOf(board, shown, exchanges.names), NO_PRICES, isSameRecord)
+  const arbitrageAlerts = useBoard(place, (board) => alertsOf(board, shown), NONE, isSameList)
   useNotifications(arbitrageAlerts, notify)
 
   const { add: addSymbols, remove: removeSymbols } = symbols
@@ -84,8 +86,8 @@ export function useLiveExchangePrices(options: UseLiveExchangePricesOptions = {}
   )
   const connect = useCallback(() => {
     setActive(true)
-    sharedAt(url)?.connection.connect()
-  }, [url])
+    sharedAt(url, minProof)?.connection.connect()
+  }, [url, minProof])
   const disconnect = useCallback(() => setActive(false), [])
   const getPrice = useCallback(
     (symbol: string, exchange: string) => {

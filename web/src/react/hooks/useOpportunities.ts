@@ -1,9 +1,9 @@
 import { useMemo } from 'react'
 import type { Opportunity } from '../../core/types.js'
 import { NONE, isSameList, useBoard, useHold, useStatus } from './live.js'
-import type { HookOptions } from './options.js'
+import type { AlertOptions } from './options.js'
 
-export interface UseOpportunitiesOptions extends Omit<HookOptions, 'opportunities'> {}
+export interface UseOpportunitiesOptions extends Omit<AlertOptions, 'opportunities'> {}
 
 export interface Opportunities {
   /** Open opportunities, largest spread first. Empty while there is no connection, because the state is unknown. */
@@ -15,11 +15,12 @@ export interface Opportunities {
 
 /** Open and recently closed opportunities of symbols. */
 export function useOpportunities(symbols: readonly string[], options: UseOpportunitiesOptions = {}): Opportunities {
-  const { url, ...feed } = options
-  useHold(url, { symbols, ...feed, opportunities: true })
-  const { isConnected } = useStatus(url)
+  const { url, minProof, ...feed } = options
+  const place = { url, minProof }
+  useHold(place, { symbols, ...feed, opportunities: true })
+  const { isConnected } = useStatus(place)
   const own = (all: readonly Opportunity[]) => all.filter(({ symbol }) => symbols.includes(symbol))
-  const open = useBoard<readonly Opportunity[]>(url, (board) => own(board.open), NONE, isSameList)
-  const closed = useBoard<readonly Opportunity[]>(url, (board) => own(board.closed), NONE, isSameList)
+  const open = useBoard<readonly Opportunity[]>(place, (board) => own(board.open), NONE, isSameList)
+  const closed = useBoard<readonly Opportunity[]>(place, (board) => own(board.closed), NONE, isSameList)
   return useMemo(() => ({ open, closed, isConnected }), [open, closed, isConnected])
 }

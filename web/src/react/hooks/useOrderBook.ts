@@ -14,8 +14,8 @@ export interface UseOrderBookOptions {
  * `stale` while the gateway is silent. It has levels only if its `state` is `live` or `stale`.
  */
 export function useOrderBook(symbol: string, exchange: string, { levels = 10, url }: UseOrderBookOptions = {}): OrderBook | undefined {
-  useHold(url, { books: [{ symbol, exchange, levels }] })
-  const book = useBoard(url, (board) => board.book(symbol, exchange), undefined)
+  useHold({ url }, { books: [{ symbol, exchange, levels }] })
+  const book = useBoard({ url }, (board) => board.book(symbol, exchange), undefined)
   // Another hook of the page may want more levels.
   return useMemo(() => book && { ...book, bids: book.bids.slice(0, levels), asks: book.asks.slice(0, levels) }, [book, levels])
 }
