@@ -231,6 +231,16 @@ pub struct OpportunityEntry {
     pub lived_ms: u64,
     /// Largest gross spread in percent.
     pub peak_spread_pct: f64,
+    /// Whether both legs existed at the same moment; empty: an older gateway.
+    pub proof: Text,
+    /// For how long at least, in milliseconds; `None` unless proven.
+    pub proof_ms: Option<f64>,
+    /// Error of the venues' clocks in milliseconds; `None` while it is unknown.
+    pub proof_error_ms: Option<f64>,
+    /// How much later than usual the buy leg arrived, in milliseconds; `None` while it is unknown.
+    pub buy_excess_lag_ms: Option<f64>,
+    /// The same of the sell leg.
+    pub sell_excess_lag_ms: Option<f64>,
     /// Source of the numbers.
     pub source: Text,
     /// Unix milliseconds: now, or when it closed.

@@ -316,8 +316,11 @@ fn open(state: &Display, sample: &Sample) -> TextTable {
         right("size", 4),
         right("lived", 2),
         right("ages", 5),
-        right("peak %", 6),
-        left("source", 7),
+        right("peak %", 7),
+        left("source", 6),
+        left("proof", 1),
+        left("interval", 8),
+        right("lags", 9),
     ];
     let by = if matches!(state.view, DisplayView::Overview | DisplayView::Opportunities) {
         format!(", {}", by(state))
@@ -329,7 +332,7 @@ fn open(state: &Display, sample: &Sample) -> TextTable {
 }
 
 fn open_row(o: &OpportunityEntry) -> Vec<Cell> {
-    vec![
+    let mut row = vec![
         (*o.symbol).into(),
         (*o.buy_exchange).into(),
         (*o.sell_exchange).into(),
@@ -342,13 +345,37 @@ fn open_row(o: &OpportunityEntry) -> Vec<Cell> {
         format!("{} {}", ms(o.buy_age_ms), ms(o.sell_age_ms)).into(),
         pct(o.peak_spread_pct).into(),
         cell(&*o.source, source_tone(&o.source)),
+    ];
+    row.extend(evidence(o));
+    row
+}
+
+/// Whether both legs existed at the same moment, for how long with which error, and how late they arrived.
+fn evidence(o: &OpportunityEntry) -> [Cell; 3] {
+    let tone = match &*o.proof {
+        "proven" => Tone::Good,
+        "refuted" => Tone::Bad,
+        "likely" => Tone::Plain,
+        _ => Tone::Dim,
+    };
+    let whole = |value: f64| ms(value as u64);
+    let interval = match (o.proof_ms, o.proof_error_ms) {
+        (Some(length), Some(error)) => format!("{} ±{}", whole(length), whole(error)),
+        (None, Some(error)) => format!("±{}", whole(error)),
+        (length, None) => length.map(whole).unwrap_or_default(),
+    };
+    let lag = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), whole);
+    [
+        cell(&*o.proof, tone),
+        interval.into(),
+        format!("{} {}", lag(o.buy_excess_lag_ms), lag(o.sell_excess_lag_ms)).into(),
     ]
 }
 
 fn closed(state: &Display, sample: &Sample) -> TextTable {
     let now = sample.status.timestamp;
     let rows = passing(state, &sample.opportunities.closed).into_iter().map(|o| {
-        vec![
+        let mut row = vec![
             (*o.symbol).into(),
             (*o.buy_exchange).into(),
             (*o.sell_exchange).into(),
@@ -356,7 +383,9 @@ fn closed(state: &Display, sample: &Sample) -> TextTable {
             ms(o.lived_ms).into(),
             ms(now.saturating_sub(o.timestamp)).into(),
             cell(&*o.source, source_tone(&o.source)),
-        ]
+        ];
+        row.extend(evidence(o));
+        row
     });
     let columns = vec![
         left("symbol", 0),
@@ -366,6 +395,9 @@ fn closed(state: &Display, sample: &Sample) -> TextTable {
         right("lived", 1),
         right("ago", 2),
         left("source", 3),
+        left("proof", 1),
+        left("interval", 4),
+        right("lags", 5),
     ];
     TextTable { title: "Closed".to_owned(), columns, rows: rows.collect(), empty: "none yet" }
 }

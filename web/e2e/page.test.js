@@ -55,6 +55,12 @@ describe('a viewer', () => {
     const symbol = first.split(/\s/)[0]
     const closed = page.getByRole('table', { name: 'Closed opportunities' })
     await until('it closed', async () => (await closed.count()) > 0 && (await closed.innerText()).includes(symbol))
+    // The exchanges' clocks are known after the first answered pings.
+    const proven = closed.getByRole('row').filter({ has: page.getByText(/^proven \d/) })
+    await until('one that is proven', async () => (await proven.count()) > 0)
+    const proof = proven.first().locator('.sw-proof .sw-pill')
+    assert.match(await proof.getAttribute('title'), /both legs existed together, for .+; error of the clocks /)
+    assert.match(await proven.first().locator('.sw-lag').innerText(), /(–|\d+ (ms|s)) \/ (–|\d+ (ms|s))/)
 
     for (const view of ['Instrument', 'Latency', 'Venues', 'Settings', 'Prices']) {
       await openView(page, view)

@@ -248,6 +248,7 @@ test('hostile names and errors are shown as text in every view', async () => {
     openedAt: Date.now(),
     livedMs: 1,
     peakSpreadPct: 100,
+    proof: MARKUP,
     source: MARKUP,
     timestamp: Date.now(),
   })

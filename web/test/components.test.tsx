@@ -299,7 +299,29 @@ describe('OpportunityTable', () => {
     const cells = [...container.querySelectorAll('tbody tr')[0]!.children].map(text)
     expect(cells[0]).toBe('BTC/USDT simulated')
     expect(cells[1]).toBe('buy on binance → , sell on okx')
-    expect(cells.slice(2)).toEqual(['+1.25% peak +1.50%', '-0.05%', '0.7500 BTC', '$100.00 → $101.25', '3 ms / 1.2 s', '4.0 s'])
+    const figures = ['+1.25% peak +1.50%', '-0.05%', '0.7500 BTC', '$100.00 → $101.25', '3 ms / 1.2 s', '4.0 s']
+    expect(cells.slice(2), 'an earlier gateway sends no evidence').toEqual([...figures, '– / –', '–'])
+  })
+
+  test.each(['open', 'closed'] as const)('an %s opportunity shows its proof, with its interval and error on hover, and the lag', (kind) => {
+    const known = (id: string, more: Partial<Opportunity>): Opportunity => ({ ...opportunity, id, ...more })
+    const all = [
+      known('1', { proof: 'proven', proofMs: 820, proofErrorMs: 12, buyExcessLagMs: 0, sellExcessLagMs: 1500, spreadPct: 9 }),
+      known('2', { proof: 'likely', proofMs: null, proofErrorMs: 12, buyExcessLagMs: null, sellExcessLagMs: 2, spreadPct: 8 }),
+      known('3', { proof: 'unproven', proofMs: null, proofErrorMs: null, spreadPct: 7 }),
+      known('4', { proof: '\u202eodd', spreadPct: 6 }),
+    ]
+    const { container } = draw(<OpportunityTable kind={kind} opportunities={all} />)
+    const lags = [...container.querySelectorAll('td.sw-lag')].map(text)
+    expect(lags).toEqual(['0 ms / 1.5 s', '– / 2 ms', '– / –', '– / –'])
+    const proofs = [...container.querySelectorAll('td.sw-proof .sw-pill')]
+    expect(proofs.map(text)).toEqual(['proven 820 ms', 'likely', 'unproven', '⟨202E⟩odd'])
+    expect(proofs.map((one) => one.getAttribute('title'))).toEqual([
+      'both legs existed together, for 820 ms at least; error of the clocks 12 ms',
+      'no message has shown yet that both legs existed together; error of the clocks 12 ms',
+      'a leg has neither a timestamp nor a witness',
+      '⟨202E⟩odd',
+    ])
   })
 
   test('one jump is one row with the best of its group; the others can be expanded', () => {

@@ -3,7 +3,7 @@
 import { useState } from 'react'
 import { eventsOf } from '../../core/events.js'
 import type { Opportunity } from '../../core/types.js'
-import { Name, Pill, Route, Ticking } from './parts.js'
+import { Name, Pill, Route, Ticking, type Tone } from './parts.js'
 import { clock, duration, money, percent, short, tamed } from './text.js'
 
 export interface OpportunityTableProps {
@@ -35,9 +35,18 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['lagging_venue', 'an exchange fell behind'],
   ['lagging_own', 'the gateway fell behind'],
   ['not_trading', 'trading halted'],
+  ['never_coexisted', 'the legs never existed together'],
   ['removed', 'no longer quoted'],
   ['shutdown', 'the gateway stopped'],
   ['unknown', 'the end was not seen'],
+])
+
+/** What a proof means, as in docs/proof.md. */
+const PROOFS: ReadonlyMap<string, { tone: Tone; meaning: string }> = new Map([
+  ['proven', { tone: 'good', meaning: 'both legs existed together' }],
+  ['likely', { tone: 'info', meaning: 'no message has shown yet that both legs existed together' }],
+  ['unproven', { tone: 'plain', meaning: 'a leg has neither a timestamp nor a witness' }],
+  ['refuted', { tone: 'bad', meaning: 'one leg had moved before the other began' }],
 ])
 
 /** When this page first received the state of an opportunity. Ages are counted from then, independent of the wall clock. */
@@ -86,6 +95,12 @@ export function OpportunityTable({ opportunities, kind = 'open', onChoose, event
             </th>
             <th role="columnheader" scope="col">
               Lived
+            </th>
+            <th role="columnheader" scope="col" title="How much later than usual the quotes arrived, buy and sell">
+              Lag
+            </th>
+            <th role="columnheader" scope="col">
+              Proof
             </th>
             {!isOpen && (
               <th role="columnheader" scope="col">
@@ -141,6 +156,7 @@ function OpenRow({ opportunity, onChoose, group, isPart = false }: RowProps) {
       <td role="cell" data-label="Lived" className="sw-num">
         <Ticking text={(now) => duration(livedMs + since(now))} />
       </td>
+      <Evidence opportunity={opportunity} />
     </tr>
   )
 }
@@ -160,6 +176,7 @@ function ClosedRow({ opportunity, onChoose, group, isPart = false }: RowProps) {
       <td role="cell" data-label="Lived" className="sw-num">
         {duration(opportunity.livedMs)}
       </td>
+      <Evidence opportunity={opportunity} />
       <td role="cell" data-label="Ended because" className="sw-why">
         {opportunity.reason === undefined ? '–' : (REASONS.get(opportunity.reason) ?? tamed(opportunity.reason.replaceAll('_', ' '), 40))}
         {opportunity.class !== undefined && ` · ${tamed(opportunity.class.replaceAll('_', ' '), 20)}`}
@@ -218,6 +235,32 @@ function Figures({ opportunity }: { opportunity: Opportunity }) {
       </td>
       <td role="cell" data-label="Prices" className="sw-num sw-both">
         {money(symbol, buyPrice, 2)} → {money(symbol, sellPrice, 2)}
+      </td>
+    </>
+  )
+}
+
+/** The lag of both legs, and whether both existed together. Earlier gateways send neither. */
+function Evidence({ opportunity }: { opportunity: Opportunity }) {
+  const { proof, proofMs, proofErrorMs, buyExcessLagMs, sellExcessLagMs } = opportunity
+  const lag = (ms?: number | null) => (typeof ms === 'number' ? duration(ms) : '–')
+  const known = proof === undefined ? undefined : PROOFS.get(proof)
+  const length = typeof proofMs === 'number' ? `, for ${duration(proofMs)} at least` : ''
+  const error = typeof proofErrorMs === 'number' ? `; error of the clocks ${duration(proofErrorMs)}` : ''
+  return (
+    <>
+      <td role="cell" data-label="Lag" className="sw-num sw-lag">
+        {lag(buyExcessLagMs)} / {lag(sellExcessLagMs)}
+      </td>
+      <td role="cell" data-label="Proof" className="sw-proof">
+        {proof === undefined ? (
+          '–'
+        ) : (
+          <Pill tone={known?.tone ?? 'plain'} title={`${known?.meaning ?? tamed(proof, 20)}${length}${error}`}>
+            {tamed(proof, 20)}
+            {length && ` ${duration(proofMs!)}`}
+          </Pill>
+        )}
       </td>
     </>
   )
