@@ -165,6 +165,10 @@ pub struct StatusOptions {
     pub threshold_pct: Decimal,
     /// Whether that is before fees (`gross`) or after them (`net`).
     pub threshold_on: &'static str,
+    /// The part of the threshold at or below which an opportunity closes.
+    pub close_ratio: Decimal,
+    /// The weakest proof of an alert: `none`, `likely`, `proven`.
+    pub proof_min: &'static str,
     /// Shortest time between two alerts of an opportunity, in milliseconds.
     pub debounce_ms: u64,
     /// Name of this instance: `<hostname>_<pid>_<startMs>`.
@@ -262,6 +266,8 @@ impl Default for StatusOptions {
         Self {
             threshold_pct: Decimal::new(5, 1),
             threshold_on: "gross",
+            close_ratio: Decimal::new(8, 1),
+            proof_min: "none",
             debounce_ms: 60_000,
             instance: "spreadwire".into(),
             hostname: "localhost".into(),

@@ -39,6 +39,10 @@ pub struct ServiceLimits {
     pub book_levels: u64,
     /// Milliseconds between two states of an order book sent to a subscriber.
     pub book_beat_ms: u64,
+    /// The part of the threshold at or below which an opportunity closes.
+    pub close_ratio: Decimal,
+    /// The weakest proof of an alert: `none`, `likely`, `proven`.
+    pub proof_min: &'static str,
 }
 
 /// Input of the page.
@@ -201,6 +205,8 @@ fn limits(o: &mut Object<'_>, limits: &ServiceLimits) {
     limits.threshold_pct.write(o.key("thresholdPct"));
     o.text("thresholdOn", limits.threshold_on).integer("debounceMs", limits.debounce_ms);
     o.integer("bookLevels", limits.book_levels).integer("bookBeatMs", limits.book_beat_ms);
+    limits.close_ratio.write(o.key("closeRatio"));
+    o.text("proofMin", limits.proof_min);
 }
 
 /// The body of `/api/instruments`: the exchanges that quote each instrument.

@@ -515,6 +515,8 @@ fn the_status_page_is_read_from_the_board() {
             stale_after_ms: 30_000,
             threshold_pct: d("0.5"),
             threshold_on: "gross",
+            close_ratio: d("0.8"),
+            proof_min: "none",
             debounce_ms: 60_000,
             book_levels: 20,
             book_beat_ms: 100,

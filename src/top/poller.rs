@@ -24,6 +24,10 @@ const TARGETS: [(&str, &str); 4] = [
     ("instruments", "/api/instruments"),
 ];
 
+/// Further pages, which earlier gateways do not have: they are `null` then.
+const LATER_TARGETS: [(&str, &str); 3] =
+    [("refusals", "/api/refusals"), ("survival", "/api/survival"), ("precision", "/api/precision")];
+
 /// Fetches one sample.
 ///
 /// # Errors
@@ -67,8 +71,11 @@ fn prices(pages: &PageClient, symbol: &str) -> Result<PricesPage, String> {
 /// The page and the reason, as text.
 pub fn json(pages: &PageClient) -> Result<String, String> {
     let mut text = String::from("{");
-    for (at, (name, target)) in TARGETS.into_iter().enumerate() {
-        let got = pages.get(target);
+    for (at, (name, target)) in TARGETS.into_iter().chain(LATER_TARGETS).enumerate() {
+        let got = match pages.get(target) {
+            Err(PageError::Status(404)) if at >= TARGETS.len() => Ok(b"null".to_vec()),
+            got => got,
+        };
         let page = got.clone().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         parsed::<serde::de::IgnoredAny>(pages, target, got)?;
         text.push_str(if at > 0 { "," } else { "" });

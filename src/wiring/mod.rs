@@ -629,6 +629,12 @@ fn gateway_options(config: &Config) -> GatewayOptions {
         ThresholdOn::Gross => "gross",
         ThresholdOn::Net => "net",
     };
+    options.status.close_ratio = config.detector.close_ratio;
+    options.status.proof_min = match config.detector.proof_min {
+        ProofMin::None => "none",
+        ProofMin::Likely => "likely",
+        ProofMin::Proven => "proven",
+    };
     options.status.debounce_ms = config.detector.debounce_ms;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     options.status.instance = format!("{hostname}_{}_{}", std::process::id(), Clock::System.unix().ms());

@@ -148,7 +148,7 @@ describe('documents', { concurrency: true }, () => {
     const parts = { '(top)': value, process: value.process, venues: value.venues[0], detector: value.detector, gateway: value.gateway, limits: value.limits }
     const section = /## One page for everything([\s\S]*?)\n## /.exec(read('docs/operating.md'))[1]
     // `quoteLagMs`, `behind` and `quarantinedMs` are members only while the state lasts.
-    const aside = ['fresh', 'partial', 'none', 'gross', 'net', 'X-Spreadwire-Source', 'quoteLagMs', 'behind', 'quarantinedMs']
+    const aside = ['fresh', 'partial', 'none', 'gross', 'net', 'likely', 'proven', 'X-Spreadwire-Source', 'quoteLagMs', 'behind', 'quarantinedMs']
     for (const [, part, text] of section.matchAll(/^\| `?([\w()]+)`?(?:, [\w ]+)? \| (.*) \|$/gm)) {
       if (!parts[part]) continue
       const documented = [...text.matchAll(/`([\w-]+)`/g)].map(([, name]) => name).filter((name) => !aside.includes(name))

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The demo on `listen`, and where it is.
 struct Demo {
@@ -74,6 +74,12 @@ fn once_prints_a_snapshot_as_text_or_json() {
     assert_eq!(pages["status"]["process"]["source"], "simulated");
     assert!(pages["opportunities"]["open"].is_array() && pages["latency"]["hops"].is_array());
     assert_eq!(pages["instruments"]["instruments"][0]["symbol"], "BTC/USDT");
+    assert_eq!(pages["refusals"]["reasons"]["not_coexistent"], 0);
+    assert!(pages["survival"]["timesMs"].is_array() && pages["precision"]["pairs"].is_array());
+    assert_eq!(
+        (&pages["status"]["limits"]["closeRatio"], &pages["status"]["limits"]["proofMin"]),
+        (&json!(0.8), &json!("none"))
+    );
 }
 
 /// A server that answers each connection with `reply`.

@@ -270,6 +270,8 @@ fn status_page(context: &PageContext<'_>, _: &Request) -> Answer {
         stale_after_ms: options.prices.stale_after_ns / MS,
         threshold_pct: options.status.threshold_pct,
         threshold_on: options.status.threshold_on,
+        close_ratio: options.status.close_ratio,
+        proof_min: options.status.proof_min,
         debounce_ms: options.status.debounce_ms,
         book_levels: context.snapshot.books.levels() as u64,
         book_beat_ms: options.books.beat_ns / MS,

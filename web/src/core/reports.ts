@@ -1,7 +1,7 @@
 // Types of the gateway's reports: `/api/status`, `/api/instruments`, `/api/opportunities`, `/api/refusals`, `/api/latency`,
 // `/api/websocket/stats`, as described in docs/protocol.md and docs/operating.md. Reports are shown to people and not checked.
 
-import type { Level, OpportunityMessage, Source } from './messages.js'
+import type { Level, MinProof, OpportunityMessage, Source } from './messages.js'
 
 /** Counts by reason. */
 export type Reasons = Readonly<Record<string, number>>
@@ -207,6 +207,10 @@ export interface LimitsStatus {
   bookLevels: number
   /** Milliseconds between two states of a book. */
   bookBeatMs: number
+  /** The part of the threshold at or below which an opportunity closes. This and the next are absent from older gateways. */
+  closeRatio?: number
+  /** The weakest proof of an alert. */
+  proofMin?: MinProof
 }
 
 /** `/api/status`. */
