@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use spreadwire::detector::Core;
-use spreadwire::detector::scan::{DetectorOptions, Spreads};
+use spreadwire::detector::scan::Spreads;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::FeedEvent;
+use spreadwire::market::rule::DetectorOptions;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, Quote, VenueId};
 use spreadwire::matrix::QuoteMatrix;
 use spreadwire::matrix::changes::Changes;

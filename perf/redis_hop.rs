@@ -21,16 +21,17 @@ use std::time::{Duration, Instant};
 use crossbeam::sync::Parker;
 use hdrhistogram::Histogram;
 use redis::Connection;
-use spreadwire::cluster::ClusterOptions;
 use spreadwire::cluster::batch::{BatchEntry, BatchWriter, Head};
 use spreadwire::cluster::follow::{Follow, FollowParts};
 use spreadwire::cluster::publisher::{Publisher, PublisherParts};
 use spreadwire::cluster::signals::{LeaderProgress, Pulse, SnapshotRequests};
 use spreadwire::cluster::store::{Claim, Store};
-use spreadwire::detector::{Core, Detector, DetectorParts, Subscriber, scan};
+use spreadwire::cluster::{ClusterOptions, ClusterSettings};
+use spreadwire::detector::{Core, Detector, DetectorParts, Subscriber};
 use spreadwire::handover::Handover;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::Origin;
+use spreadwire::market::rule::DetectorOptions;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, PairId, Quote, VenueId};
 use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::days::DayTable;
@@ -173,13 +174,9 @@ fn a_batch() -> Vec<u8> {
     text
 }
 
-fn options(server: &Server, instance: &str) -> ClusterOptions {
-    ClusterOptions {
-        redis: server.url(),
-        instance: instance.to_owned(),
-        call_ns: 1_000_000_000,
-        ..ClusterOptions::default()
-    }
+fn settings(server: &Server, instance: &str) -> ClusterSettings {
+    let cluster = ClusterOptions { redis: server.url(), call_ms: 1000, ..ClusterOptions::default() };
+    ClusterSettings { cluster, id: instance.to_owned(), hostname: String::new() }
 }
 
 /// The detector core, publisher and lead thread on one side; the follower and detector threads on the other.
@@ -270,7 +267,7 @@ impl Hop {
             cluster: "spreadwire/0".to_owned(),
             instance: "host_12345_1763700000000".to_owned(),
         });
-        let mut store = Store::new(&options(server, "a")).expect("the address is right");
+        let mut store = Store::new(&settings(server, "a")).expect("the address is right");
         let Ok(Claim::Won(token)) = store.claim("binance", 0) else { panic!("the lease is not free") };
         publisher.lead(VENUE, token);
         let lead = Lead {
@@ -283,7 +280,7 @@ impl Hop {
             renewed: Instant::now(),
         };
         threads.push(spawn(vec![Box::new(lead)], None, Idle::Wait, stop.clone()).expect("a thread"));
-        let core = Core::new(directory, writer, scan::DetectorOptions::default());
+        let core = Core::new(directory, writer, DetectorOptions::default());
         let mut hop = Self { core, changes, lead: alarm, arrivals, sequence: 0, stop, threads };
         // The follower may still be joining; it reads what is published until then as a complete snapshot.
         std::thread::sleep(Duration::from_millis(300));
@@ -307,7 +304,7 @@ impl Hop {
             subscribers: vec![subscriber],
             board: Arc::clone(&board),
             clock: Clock::System,
-            options: scan::DetectorOptions::default(),
+            options: DetectorOptions::default(),
         });
         let (lead, _) = Alarm::of_parker();
         let follow = Follow::new(FollowParts {
@@ -321,7 +318,7 @@ impl Hop {
             control: rtrb::RingBuffer::new(64).0,
             lead,
             clock: Clock::System,
-            options: options(server, "b"),
+            settings: settings(server, "b"),
             history: None,
         })
         .expect("the address is right");
@@ -421,8 +418,9 @@ struct Fenced {
 
 impl Fenced {
     fn start(server: &Server, bytes: &[u8]) -> Self {
-        let options = ClusterOptions { lease_ns: 3_600_000_000_000, ..options(server, "c") };
-        let mut store = Store::new(&options).expect("the address is right");
+        let mut settings = settings(server, "c");
+        settings.cluster.lease_ms = 3_600_000;
+        let mut store = Store::new(&settings).expect("the address is right");
         let Ok(Claim::Won(token)) = store.claim("fenced", 0) else { panic!("the lease is not free") };
         Self { store, token, bytes: bytes.to_vec(), arrivals: subscriber(server, "spreadwire:quotes:fenced") }
     }

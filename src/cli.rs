@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config;
+use crate::settings;
 use crate::venues::{VENUES, Venue};
 
 /// Cross-exchange quotes and arbitrage alerts: many venues in, WebSocket and SSE out, in microseconds.
@@ -346,7 +347,7 @@ pub struct CheckArgs {
 }
 
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    config::socket_address(text).ok_or_else(|| "expected IP:PORT such as 127.0.0.1:3000".to_owned())
+    settings::socket_address(text).ok_or_else(|| "expected IP:PORT such as 127.0.0.1:3000".to_owned())
 }
 
 fn parse_venue(name: &str) -> Result<&'static dyn Venue, String> {

@@ -11,9 +11,9 @@
 //! ```
 //!
 //! A module imports only modules of lower floors; `tests/it/floors.rs` checks this. The floors, from the bottom: base
-//! (`log`, `os`, `random`, `time`, `metrics`, `stage`), trading terms and framing (`market`, `wire`), formats (`protocol`,
-//! `venues`), shared data and network (`handover`, `matrix`, `net`), stages (`cluster`, `detector`, `discovery`, `feed`, `gateway`,
-//! `last_known`, `sim`, `record`), assembly (`config`, `reload`, `cli`, `tables`, `top`, `wiring`).
+//! (`log`, `os`, `random`, `settings`, `time`, `metrics`, `stage`), trading terms and framing (`market`, `wire`), formats
+//! (`protocol`, `venues`), shared data and network (`handover`, `matrix`, `net`), stages (`cluster`, `detector`, `discovery`,
+//! `feed`, `gateway`, `last_known`, `sim`, `record`), assembly (`config`, `reload`, `cli`, `tables`, `top`, `wiring`).
 //!
 //! The same test checks that sockets are opened only in `net` and, for Redis, in `cluster`; that only `time` reads a
 //! clock, only `stage` creates threads, only `config` reads the environment, and only `os` has `unsafe` code; and that
@@ -26,6 +26,7 @@ pub mod log;
 pub mod metrics;
 pub mod os;
 pub mod random;
+pub mod settings;
 pub mod stage;
 pub mod time;
 

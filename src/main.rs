@@ -17,12 +17,12 @@ use spreadwire::discovery::Catalogue;
 use spreadwire::discovery::status::StatusPages;
 use spreadwire::record::capture::Capture;
 use spreadwire::record::decode;
-use spreadwire::time::{Clock, SECOND};
+use spreadwire::time::Clock;
 use spreadwire::venues::Venue;
 use spreadwire::{log, os, stage, tables, top, wiring};
 
-/// Longest wait for Redis in nanoseconds: a person can wait longer than a gateway.
-const STATUS_CALL_NS: u64 = 2 * SECOND;
+/// Longest wait for Redis in milliseconds: a person can wait longer than a gateway.
+const STATUS_CALL_MS: u64 = 2000;
 
 fn main() -> ExitCode {
     os::limit_kept_memory();
@@ -173,8 +173,9 @@ fn run_cluster_status(args: &ClusterStatusArgs) -> Result<(), CommandFailure> {
     }
     let prefix = args.prefix.clone().unwrap_or_else(|| config.cluster.prefix.clone());
     let options =
-        cluster::ClusterOptions { redis, prefix, call_ns: STATUS_CALL_NS, ..cluster::ClusterOptions::default() };
-    cluster::address::Address::parse(&options.redis)
+        cluster::ClusterOptions { redis, prefix, call_ms: STATUS_CALL_MS, ..cluster::ClusterOptions::default() };
+    let settings = cluster::ClusterSettings { cluster: options, ..cluster::ClusterSettings::default() };
+    cluster::address::Address::parse(&settings.cluster.redis)
         .map_err(|what| CommandFailure::Configuration(format!("cluster.redis: {what}")))?;
     let symbols = |venue: &config::VenueConfig| {
         let quoted = config.instruments.iter().zip(&venue.native).filter(|(_, native)| native.is_some());
@@ -182,7 +183,7 @@ fn run_cluster_status(args: &ClusterStatusArgs) -> Result<(), CommandFailure> {
     };
     let venues: Vec<(&str, Vec<&str>)> = config.venues.iter().map(|venue| (venue.name(), symbols(venue))).collect();
     let mut status =
-        status::look(&options, &venues).map_err(|why: StoreError| CommandFailure::Unavailable(why.to_string()))?;
+        status::look(&settings, &venues).map_err(|why: StoreError| CommandFailure::Unavailable(why.to_string()))?;
     if args.config.is_none() {
         // Which exchanges the gateways have is not known here: those with a leader are.
         status.venues.retain(|led| led.lease.is_some());

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use spreadwire::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
+use spreadwire::gateway::books::deliver::UNQUOTED_BOOKS_MAX;
+use spreadwire::gateway::{Clocks, Gateway, GatewayParts, GatewaySettings};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::{Decimal, Directory};
 use spreadwire::matrix::QuoteMatrix;
@@ -53,7 +54,7 @@ const LEFT_SHARE: i64 = 50;
 /// Names of one client; times four exchanges it is all that one may ask for.
 const NAMES: usize = 1024;
 
-fn gateway(options: GatewayOptions) -> (Gateway, SocketAddr) {
+fn gateway(settings: GatewaySettings) -> (Gateway, SocketAddr) {
     let native = vec![Some(String::new()); SYMBOLS.len()];
     let venue = |name: &str| VenueEntry { name: name.into(), taker_fee_pct: Decimal::ZERO, native: native.clone() };
     let venues = VENUES.iter().map(|name| venue(name)).collect();
@@ -72,7 +73,7 @@ fn gateway(options: GatewayOptions) -> (Gateway, SocketAddr) {
         opportunities,
         index: 0,
         clocks: Clocks::both(&clock),
-        options,
+        settings,
         listener: Some(listener),
         admin: None,
     })
@@ -160,7 +161,7 @@ fn check_that_a_thread_gives_memory_back() {
 fn greedy_clients_take_little_and_give_it_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     check_that_a_thread_gives_memory_back();
-    let (mut gateway, address) = gateway(GatewayOptions::default());
+    let (mut gateway, address) = gateway(GatewaySettings::default());
     // Names that nobody quotes.
     let (each, left) = cost(&mut gateway, CLIENTS, |gateway, n| {
         let names: Vec<String> = (0..NAMES).map(|name| format!("C{}N{name}/USDT", n % 1_000_000)).collect();
@@ -191,7 +192,7 @@ fn greedy_clients_take_little_and_give_it_back() {
             (0..count).map(|at| format!(r#"{{"symbol":"C{}N{at}/USDT","exchange":"okx"}}"#, n % 1_000_000)).collect();
         format!(r#","books":[{}]"#, books.join(","))
     };
-    let most = GatewayOptions::default().subscriptions.unquoted_books_max;
+    let most = UNQUOTED_BOOKS_MAX;
     let (each, left) = cost(&mut gateway, CLIENTS, |gateway, n| {
         client(gateway, address, &[], &books(n, most), "Successfully subscribed")
     });
@@ -204,9 +205,9 @@ fn greedy_clients_take_little_and_give_it_back() {
 
     // More than all may take is refused, and a small one still gets what it asks for.
     let (mut gateway, address) = {
-        let mut options = GatewayOptions::default();
-        options.subscriptions.clients_bytes_max = 1 << 20;
-        self::gateway(options)
+        let mut settings = GatewaySettings::default();
+        settings.gateway.clients_bytes_max = 1 << 20;
+        self::gateway(settings)
     };
     let names = |n: usize| (0..NAMES).map(|name| format!("C{n}N{name}/USDT")).collect::<Vec<_>>();
     let held: Vec<TcpStream> = (0..80)

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use spreadwire::detector::Core;
-use spreadwire::detector::scan::DetectorOptions;
 use spreadwire::feed;
 use spreadwire::feed::session::{Session, SessionParts, entries};
 use spreadwire::handover::Handover;
 use spreadwire::market::book::BookStamp;
 use spreadwire::market::directory::VenueEntry;
-use spreadwire::market::quote::{FeedEvent, Origin};
+use spreadwire::market::quote::{FeedEvent, Origin, QuoteOptions};
+use spreadwire::market::rule::DetectorOptions;
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, PairId, Quote, VenueId};
 use spreadwire::matrix::QuoteMatrix;
@@ -274,8 +274,11 @@ fn the_socket_path_allocates_nothing(venue: &'static dyn Venue) {
     let days = Arc::new(DayTable::new(directory.pairs()));
     let options = feed::FeedOptions::default();
     let entries = entries(&directory, VenueId(0));
-    let mut connection =
-        Session::tops(SessionParts { id: VenueId(0), venue, directory, board, options }, days, entries);
+    let mut connection = Session::tops(
+        SessionParts { id: VenueId(0), venue, directory, board, options, quotes: QuoteOptions::default(), pairs: 1 },
+        days,
+        entries,
+    );
 
     connection.open("ws://127.0.0.1:1/ws", clock.now()).expect("an address");
     let reply = upgrade_reply(connection.output().expect("a request"), "simulated").expect("an upgrade");

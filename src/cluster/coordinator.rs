@@ -1,12 +1,12 @@
 //! Election and fallback at one wheel: which call of Redis is made next, and what its outcome means for both.
 //! Pure; turned by the lead thread, and by the simulation in the tests.
 
-use crate::cluster::ClusterOptions;
+use crate::cluster::ClusterSettings;
 use crate::cluster::election::{Election, ElectionAction};
 use crate::cluster::fallback::Fallback;
 use crate::cluster::store::{Claim, ClusterView, Control};
 use crate::metrics::cluster::{ClusterRole, RedisState};
-use crate::time::MonoNs;
+use crate::time::{MS, MonoNs};
 
 /// What Redis answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,9 +36,13 @@ pub struct Coordinator {
 impl Coordinator {
     /// Nothing tried yet.
     #[must_use]
-    pub fn new(options: &ClusterOptions, venues: &[&str], now: MonoNs) -> Self {
-        let election = Election::new(options, venues, now);
-        Self { election, fallback: Fallback::new(options.stable_ns, now), reported: RedisState::Connecting }
+    pub fn new(settings: &ClusterSettings, venues: &[&str], now: MonoNs) -> Self {
+        let election = Election::new(settings, venues, now);
+        Self {
+            election,
+            fallback: Fallback::new(settings.cluster.stable_ms * MS, now),
+            reported: RedisState::Connecting,
+        }
     }
 
     /// What was decided, for those who show it.

@@ -12,8 +12,8 @@
 //! knows the whole of it, and takes the lease in the same atomic step that publishes its first batches: every batch of
 //! the old leader comes before them, and there is no moment without a leader.
 
-use crate::cluster::ClusterOptions;
 use crate::cluster::store::{Claim, ClusterMember, ClusterView, Control, Lease, TOKEN_MAX};
+use crate::cluster::{ClusterSettings, OwnUpstream};
 use crate::metrics::cluster::ClusterRole;
 use crate::time::{MS, MonoNs, SECOND};
 
@@ -192,17 +192,18 @@ struct GiveBack {
 impl Election {
     /// For the venues named `venues`; takes part once it is enabled.
     #[must_use]
-    pub fn new(options: &ClusterOptions, venues: &[&str], now: MonoNs) -> Self {
+    pub fn new(settings: &ClusterSettings, venues: &[&str], now: MonoNs) -> Self {
+        let ClusterSettings { cluster, id, .. } = settings;
         let seat = |name: &&str| VenueElection { name: (*name).to_owned(), ..VenueElection::default() };
         let mut by_name: Vec<usize> = (0..venues.len()).collect();
         by_name.sort_by_key(|&at| venues[at]);
         Self {
-            me: options.instance.clone(),
-            lease_ns: options.lease_ns,
-            margin_ns: options.lease_ns / 10,
-            renew_ns: options.renew_ns,
-            tenure_ns: options.tenure_ns,
-            may_be_alone: options.alone,
+            me: id.clone(),
+            lease_ns: cluster.lease_ns(),
+            margin_ns: cluster.lease_ns() / 10,
+            renew_ns: cluster.renew_ns(),
+            tenure_ns: cluster.tenure_ms * MS,
+            may_be_alone: cluster.own_upstream == OwnUpstream::On,
             seats: venues.iter().map(seat).collect(),
             by_name,
             members: Vec::new(),

@@ -20,7 +20,7 @@ use std::time::Duration;
 use redis::{Connection, PushKind, Value};
 use rustc_hash::FxHashMap;
 
-use crate::cluster::ClusterOptions;
+use crate::cluster::ClusterSettings;
 use crate::cluster::address::Address;
 use crate::cluster::age::{PeerClocks, Trips};
 use crate::cluster::batch::{BatchEntry, BatchError, BatchReader, Head};
@@ -87,7 +87,7 @@ pub struct FollowParts {
     /// Time.
     pub clock: Clock,
     /// Where Redis is, and who we are.
-    pub options: ClusterOptions,
+    pub settings: ClusterSettings,
     /// Where accepted batches are written down, if anywhere.
     pub history: Option<History>,
 }
@@ -172,18 +172,18 @@ impl Follow {
     /// # Errors
     /// A sentence about the address.
     pub fn new(parts: FollowParts) -> Result<Self, String> {
-        let options = &parts.options;
-        let keys = Keys::of(options)?;
+        let ClusterSettings { cluster, id, .. } = &parts.settings;
+        let keys = Keys::of(cluster)?;
         let mut channels = FxHashMap::default();
         for (at, venue) in parts.directory.venues().iter().enumerate() {
             channels.insert(keys.quotes(&venue.name), RedisChannel::Quotes(VenueId(at as u16)));
         }
         channels.insert(keys.control(), RedisChannel::Control);
         channels.insert(keys.pulse(), RedisChannel::Pulse);
-        channels.insert(keys.own_pulse(&options.instance), RedisChannel::OwnPulse);
+        channels.insert(keys.own_pulse(id), RedisChannel::OwnPulse);
         Ok(Self {
-            address: Address::of(options)?,
-            store: Store::new(options)?,
+            address: Address::of(cluster)?,
+            store: Store::new(&parts.settings)?,
             channels,
             link: None,
             retry: MonoNs(0),
@@ -192,7 +192,7 @@ impl Follow {
             cluster: keys.cluster(),
             foreigners: Vec::new(),
             clocks: PeerClocks::default(),
-            trips: Trips::new(options.call_ns),
+            trips: Trips::new(cluster.call_ns()),
             edition: parts.directory.edition(),
             streams: vec![LeaderStream::default(); parts.directory.columns()],
             last: vec![Last::default(); parts.directory.pairs()],
@@ -209,7 +209,7 @@ impl Follow {
     }
 
     fn connect(&mut self, now: MonoNs) -> Result<(), StoreError> {
-        let within = Duration::from_nanos(self.parts.options.call_ns);
+        let within = Duration::from_nanos(self.parts.settings.cluster.call_ns());
         let mut link = self.address.connect_to_listen(within)?;
         link.set_read_timeout(Some(READ_WAIT))?;
         let names: Vec<&String> = self.channels.keys().collect();
@@ -219,7 +219,7 @@ impl Follow {
         let listening =
             Listening { link, pending, since: heard, heard, pulsed: MonoNs(0), pulses: 0, latest: Some(now) };
         self.link = Some(listening);
-        self.trips = Trips::new(self.parts.options.call_ns);
+        self.trips = Trips::new(self.parts.settings.cluster.call_ns());
         Ok(())
     }
 
@@ -265,7 +265,7 @@ impl Follow {
         if now.since(listening.pulsed) < PULSE_EVERY_NS {
             return Ok(());
         }
-        let instance = &self.parts.options.instance;
+        let instance = &self.parts.settings.id;
         let text = format!("1 {} {instance}", now.0);
         let mut pipe = redis::cmd("PUBLISH").arg(self.keys.own_pulse(instance)).arg(&text).get_packed_command();
         if listening.pulses.is_multiple_of(PULSES_PER_HELLO) {
@@ -406,7 +406,7 @@ impl Follow {
             board.refused.add(unknown);
         });
         // What we published is in our matrix already.
-        if head.from == self.parts.options.instance {
+        if head.from == self.parts.settings.id {
             return;
         }
         let quotes = std::mem::take(&mut self.reader.quotes);
@@ -603,7 +603,7 @@ impl Follow {
         for value in kept {
             let (venue, instrument) = pairs[value.at];
             // Redis reports how long it has had the value. Before that it may have been on its way for as long as a call may take.
-            let since_ns = value.since_ns + arrived.since(asked) + self.parts.options.call_ns;
+            let since_ns = value.since_ns + arrived.since(asked) + self.parts.settings.cluster.call_ns();
             self.take_kept(venue, instrument, &value.value, arrived, since_ns);
         }
         (0..directory.venues().len()).for_each(|at| self.ask(VenueId(at as u16)));
@@ -625,7 +625,7 @@ impl Follow {
         let received = MonoNs(arrived.0.saturating_sub(age_ns));
         let last = &mut self.last[pair.index()];
         let is_news = entry.state == CellState::Live && received > last.received;
-        if is_news && head.from != self.parts.options.instance {
+        if is_news && head.from != self.parts.settings.id {
             // What the leader says of it next is not older, whatever the two estimates say.
             last.received = received;
             let quote = quote(venue, &entry, received, self.parts.clock.now(), Origin::Redis);
@@ -645,7 +645,7 @@ impl Follow {
             // What was added here may have been published long ago.
             self.link.iter_mut().for_each(|listening| listening.latest = Some(now));
         }
-        let call_ns = self.parts.options.call_ns;
+        let call_ns = self.parts.settings.cluster.call_ns();
         let Some(listening) = &mut self.link else { return Ok(()) };
         if listening.pending > 0 && now.since(listening.since) > call_ns.max(READ_WAIT.as_nanos() as u64 * 2) {
             return Err(StoreError::Late);

@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 
-use crate::cluster::ClusterOptions;
+use crate::cluster::ClusterSettings;
 use crate::cluster::batch::Head;
 use crate::market::Directory;
 use crate::time::MonoNs;
@@ -20,12 +20,12 @@ pub struct History {
 }
 
 impl History {
-    /// The file that `options` name, to be added to; `None` when they name none.
+    /// The file that `settings` name, to be added to; `None` when they name none.
     ///
     /// # Errors
     /// A sentence, when it cannot be written to.
-    pub fn open(options: &ClusterOptions) -> Result<Option<Self>, String> {
-        let ClusterOptions { history: path, instance, .. } = options;
+    pub fn open(settings: &ClusterSettings) -> Result<Option<Self>, String> {
+        let (path, instance) = (&settings.cluster.history, &settings.id);
         if path.is_empty() {
             return Ok(None);
         }

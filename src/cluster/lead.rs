@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crossbeam::sync::Parker;
 
-use crate::cluster::ClusterOptions;
+use crate::cluster::ClusterSettings;
 use crate::cluster::coordinator::{Coordinator, RedisAnswer};
 use crate::cluster::election::{ElectionAction, HANDOVER_MAX_NS};
 use crate::cluster::error::{RefusalClass, StoreError};
@@ -75,7 +75,7 @@ pub struct LeadParts {
     /// Time.
     pub clock: Clock,
     /// Who we are, and how patient.
-    pub options: ClusterOptions,
+    pub settings: ClusterSettings,
 }
 
 /// The stage.
@@ -119,9 +119,9 @@ impl Lead {
     /// # Errors
     /// A sentence about the address.
     pub fn new(parts: LeadParts) -> Result<Self, String> {
-        let store = Store::new(&parts.options)?;
+        let store = Store::new(&parts.settings)?;
         let names: Vec<&str> = parts.directory.venues().iter().map(|venue| venue.name.as_str()).collect();
-        let coordinator = Coordinator::new(&parts.options, &names, parts.clock.now());
+        let coordinator = Coordinator::new(&parts.settings, &names, parts.clock.now());
         let views = vec![VenueView::default(); names.len()];
         Ok(Self {
             store,
@@ -243,8 +243,8 @@ impl Lead {
                 let venues: Vec<&str> = (0..parts.directory.venues().len()).map(name).collect();
                 let lags = parts.board.cluster.iter().flat_map(|board| &board.venues).map(|venue| venue.lag_ns.value());
                 let me = ClusterMember {
-                    id: parts.options.instance.clone(),
-                    hostname: parts.options.hostname.clone(),
+                    id: parts.settings.id.clone(),
+                    hostname: parts.settings.hostname.clone(),
                     leads: coordinator.election().leads() as u32,
                     lag_ns: lags.max().unwrap_or(0),
                 };
@@ -397,7 +397,7 @@ impl Lead {
         }
         if state == RedisState::Joined {
             self.reported_cut_off = false;
-            log::say(format_args!("cluster: joined as {}", self.parts.options.instance));
+            log::say(format_args!("cluster: joined as {}", self.parts.settings.id));
         }
     }
 
@@ -429,17 +429,18 @@ impl Lead {
     /// Ids differ by process whatever the configuration says, so nothing breaks when a name is given twice; but
     /// the two could not be told apart.
     fn look_for_twins(&mut self, view: &ClusterView, now: MonoNs) {
-        let ClusterOptions { name, instance, lease_ns, .. } = &self.parts.options;
+        let ClusterSettings { cluster, id, .. } = &self.parts.settings;
+        let name = &cluster.instance;
         if name.is_empty() {
             return;
         }
-        let Some(twin) = view.members.iter().find(|member| member.id != *instance && is_named(&member.id, name)) else {
+        let Some(twin) = view.members.iter().find(|member| member.id != *id && is_named(&member.id, name)) else {
             self.twins = Twins::default();
             return;
         };
         let since = *self.twins.since.get_or_insert(now);
         // One that was killed is still on the list for a lease.
-        if now.since(since) > 2 * lease_ns && !std::mem::replace(&mut self.twins.reported, true) {
+        if now.since(since) > 2 * cluster.lease_ns() && !std::mem::replace(&mut self.twins.reported, true) {
             let words =
                 format!("cluster.instance: {} is called `{name}` too; each instance needs a name of its own", twin.id);
             log::say(format_args!("error: {words}"));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::cluster::error::StoreError;
 use crate::cluster::store::Store;
+use crate::market::quote::QuoteOptions;
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::matrix::days::DayTable;
 use crate::matrix::{CellQuote, SharedMatrix};
@@ -44,8 +45,8 @@ pub struct LegacyParts {
     pub hostname: String,
     /// Whose price a pair shows: the first of these that has a fresh one, then the other venues.
     pub order: Vec<VenueId>,
-    /// Age at which a quote is no price any more, in nanoseconds.
-    pub stale_after_ns: u64,
+    /// Validity of quotes.
+    pub quotes: QuoteOptions,
 }
 
 /// The writer of those keys.
@@ -117,7 +118,11 @@ impl Legacy {
     fn serving(&self, instrument: InstrumentId, now: MonoNs) -> Option<(VenueId, CellQuote)> {
         let (directory, matrix) = (&self.parts.directory, self.parts.matrix.load());
         let cell = |venue: VenueId| (venue, matrix.load(directory.pair(instrument, venue)));
-        self.parts.order.iter().map(|v| cell(*v)).find(|(_, cell)| cell.is_fresh(now, self.parts.stale_after_ns))
+        self.parts
+            .order
+            .iter()
+            .map(|v| cell(*v))
+            .find(|(_, cell)| cell.is_fresh(now, self.parts.quotes.stale_after_ns()))
     }
 
     fn price(&self, instrument: InstrumentId, venue: VenueId, cell: &CellQuote, out: &mut Vec<(String, Vec<u8>)>) {

@@ -1,7 +1,7 @@
 //! `spreadwire cluster status`: who is there, who leads what, under which token, and how late. Reads Redis and changes
 //! nothing there, since this process is not a member. On the main thread.
 
-use crate::cluster::ClusterOptions;
+use crate::cluster::ClusterSettings;
 use crate::cluster::error::StoreError;
 use crate::cluster::store::{ClusterMember, ClusterView, Lease, Store};
 use crate::log::tamed;
@@ -30,12 +30,12 @@ pub struct ClusterStatus {
     pub refused: u64,
 }
 
-/// Looks at the cluster of `options`; `venues` with their symbols.
+/// Looks at the cluster of `settings`; `venues` with their symbols.
 ///
 /// # Errors
 /// Why Redis gives no answer; [`StoreError::Gone`] also for an address that is none.
-pub fn look(options: &ClusterOptions, venues: &[(&str, Vec<&str>)]) -> Result<ClusterStatus, StoreError> {
-    let mut store = Store::new(options).map_err(StoreError::Gone)?;
+pub fn look(settings: &ClusterSettings, venues: &[(&str, Vec<&str>)]) -> Result<ClusterStatus, StoreError> {
+    let mut store = Store::new(settings).map_err(StoreError::Gone)?;
     let names: Vec<&str> = venues.iter().map(|(venue, _)| *venue).collect();
     let view = store.look(&names)?;
     let wanted: Vec<(&str, &str)> =

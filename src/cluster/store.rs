@@ -28,9 +28,9 @@ use std::time::Duration;
 use redis::{Connection, FromRedisValue, RedisError, Script, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::ClusterOptions;
 use crate::cluster::address::Address;
 use crate::cluster::error::{RefusalClass, StoreError};
+use crate::cluster::{ClusterOptions, ClusterSettings};
 use crate::time::{MS, SECOND};
 
 /// Lifetime of a latest value after it was written, in nanoseconds.
@@ -183,18 +183,19 @@ pub struct Store {
 }
 
 impl Store {
-    /// For the Redis at `options.redis`. Touches no network.
+    /// For the Redis of `settings`. Touches no network.
     ///
     /// # Errors
     /// A sentence about the address, without its password.
-    pub fn new(options: &ClusterOptions) -> Result<Self, String> {
+    pub fn new(settings: &ClusterSettings) -> Result<Self, String> {
+        let ClusterSettings { cluster, id, hostname } = settings;
         Ok(Self {
-            address: Address::of(options)?,
-            call: Duration::from_nanos(options.call_ns.max(MS)),
-            keys: Keys::of(options)?,
-            lease_ms: options.lease_ns / MS,
-            me: options.instance.clone(),
-            hostname: options.hostname.clone(),
+            address: Address::of(cluster)?,
+            call: Duration::from_millis(cluster.call_ms.max(1)),
+            keys: Keys::of(cluster)?,
+            lease_ms: cluster.lease_ms,
+            me: id.clone(),
+            hostname: hostname.clone(),
             link: None,
             scripts: Scripts::new(),
         })

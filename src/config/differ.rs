@@ -1,8 +1,8 @@
 //! Lists the keys that differ between two configurations, except for those that define what is quoted.
 
 use crate::config::Config;
-use crate::config::sections::Section;
 use crate::market::directory::AssetClaim;
+use crate::settings::Section;
 
 /// Described with its default, since the key may not be set.
 const PRICE_ORDER: &str = "quotes.price_order (the order of `venues`, if it is not set)";

@@ -3,11 +3,11 @@
 
 use crate::cluster::address::Address;
 use crate::config::read::Draft;
-use crate::config::sections::Section as _;
-use crate::config::setting::quoted_toml;
 use crate::config::{ConfigPlace, VenueConfig};
 use crate::market::VenueId;
 use crate::market::directory::AssetClaim;
+use crate::settings::Section as _;
+use crate::settings::quoted_toml;
 
 /// Writes the effective values, once all of them are known.
 pub(super) fn list(

@@ -7,12 +7,10 @@
 mod amend;
 mod differ;
 mod listing;
-pub mod near;
 mod read;
 mod resolve;
 mod sections;
 mod select;
-mod setting;
 
 use std::fmt;
 use std::io::Read as _;
@@ -20,18 +18,20 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::discovery::{Catalogue, ListRequest, QuotedSymbols, Scope, VenueFee};
+use crate::cluster::ClusterOptions;
+use crate::discovery::{Catalogue, DiscoveryOptions, ListRequest, QuotedSymbols, Scope, VenueFee};
+use crate::feed::FeedOptions;
+use crate::gateway::GatewayOptions;
+use crate::market::book::BookOptions;
 use crate::market::directory::{AssetClaim, Room, VenueEntry};
+use crate::market::quote::QuoteOptions;
+use crate::market::rule::DetectorOptions;
 use crate::market::{Decimal, Directory, VenueId};
 use crate::net::tls::Trust;
 use crate::venues::{DEFAULT_VENUES, VENUES, Venue};
 
 pub use amend::Amendment;
-pub use sections::{
-    Admin, Books, Cluster, Detector, Discovery, Feed, Gateway, LegacyKeys, OwnUpstream, Pin, ProofMin, Quotes, Spin,
-    Threads, ThresholdOn, VenueSettings, WatchFile,
-};
-pub use setting::socket_address;
+pub use sections::{AdminOptions, Pin, Spin, ThreadOptions, WatchFile};
 
 /// All settings, checked and with names resolved.
 #[derive(Clone, Debug)]
@@ -45,23 +45,23 @@ pub struct Config {
     /// Directory for data that survives a restart; `None`: nothing is stored.
     pub state_dir: Option<PathBuf>,
     /// Listening address and limits of clients.
-    pub gateway: Gateway,
+    pub gateway: GatewayOptions,
     /// Validity of quotes.
-    pub quotes: Quotes,
+    pub quotes: QuoteOptions,
     /// When a spread is an opportunity, and when it is alerted.
-    pub detector: Detector,
+    pub detector: DetectorOptions,
     /// Threads and cores.
-    pub threads: Threads,
+    pub threads: ThreadOptions,
     /// Connections to venues.
-    pub feed: Feed,
+    pub feed: FeedOptions,
     /// Lists of instruments that venues publish.
-    pub discovery: Discovery,
+    pub discovery: DiscoveryOptions,
     /// Changes at run time.
-    pub admin: Admin,
+    pub admin: AdminOptions,
     /// Order books.
-    pub books: Books,
+    pub books: BookOptions,
     /// Several gateways as a cluster.
-    pub cluster: Cluster,
+    pub cluster: ClusterOptions,
     warnings: Vec<String>,
     listing: String,
 }

@@ -6,14 +6,18 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::config::near::{did_you_mean, nearest};
-use crate::config::sections::{
-    Admin, Books, Cluster, Detector, Discovery, Feed, Gateway, Process, Quotes, Section, SectionKey, Threads,
-    VenueSettings,
-};
-use crate::config::setting::{Given, quoted, with_article};
+use crate::cluster::ClusterOptions;
+use crate::config::sections::{AdminOptions, ProcessOptions, ThreadOptions, VenueSettings};
 use crate::config::{ConfigPlace, Problem};
+use crate::discovery::DiscoveryOptions;
+use crate::feed::FeedOptions;
+use crate::gateway::GatewayOptions;
 use crate::market::Decimal;
+use crate::market::book::BookOptions;
+use crate::market::quote::QuoteOptions;
+use crate::market::rule::DetectorOptions;
+use crate::settings::near::{did_you_mean, nearest};
+use crate::settings::{Given, Section as _, SectionKey, quoted, with_article};
 use crate::venues::Venue;
 
 /// Prefix of our environment variables.
@@ -65,16 +69,16 @@ impl VenueDraft {
 /// The configuration before its parts are checked against each other.
 #[derive(Clone)]
 pub(super) struct Draft {
-    pub process: Process,
-    pub gateway: Gateway,
-    pub quotes: Quotes,
-    pub detector: Detector,
-    pub threads: Threads,
-    pub feed: Feed,
-    pub discovery: Discovery,
-    pub admin: Admin,
-    pub books: Books,
-    pub cluster: Cluster,
+    pub process: ProcessOptions,
+    pub gateway: GatewayOptions,
+    pub quotes: QuoteOptions,
+    pub detector: DetectorOptions,
+    pub threads: ThreadOptions,
+    pub feed: FeedOptions,
+    pub discovery: DiscoveryOptions,
+    pub admin: AdminOptions,
+    pub books: BookOptions,
+    pub cluster: ClusterOptions,
     /// Every known venue, configured or not.
     pub known: Vec<VenueDraft>,
     pub venues: Option<Vec<ListItem>>,
@@ -107,16 +111,16 @@ impl Draft {
             VenueDraft { venue, settings, instruments: None, same_asset: None, other_asset: None }
         });
         Self {
-            process: Process::default(),
-            gateway: Gateway::default(),
-            quotes: Quotes::default(),
-            detector: Detector::default(),
-            threads: Threads::default(),
-            feed: Feed::default(),
-            discovery: Discovery::default(),
-            admin: Admin::default(),
-            books: Books::default(),
-            cluster: Cluster::default(),
+            process: ProcessOptions::default(),
+            gateway: GatewayOptions::default(),
+            quotes: QuoteOptions::default(),
+            detector: DetectorOptions::default(),
+            threads: ThreadOptions::default(),
+            feed: FeedOptions::default(),
+            discovery: DiscoveryOptions::default(),
+            admin: AdminOptions::default(),
+            books: BookOptions::default(),
+            cluster: ClusterOptions::default(),
             known: known.collect(),
             venues: None,
             instruments: None,

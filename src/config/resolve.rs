@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::cluster::address::Address;
-use crate::config::near::nearest;
 use crate::config::read::{Draft, ListItem, VenueDraft, unknown_venue};
-use crate::config::setting::quoted;
 use crate::config::{Config, ConfigPlace, Problem, VenueConfig, listing, select};
 use crate::discovery::{Catalogue, List};
 use crate::market::VenueId;
 use crate::market::directory::AssetClaim;
 use crate::net::listen::Network;
+use crate::settings::near::nearest;
+use crate::settings::quoted;
 use crate::venues::DEFAULT_VENUES;
 use crate::venues::listing::ListingEntry;
 use crate::venues::{Opening, Venue};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::setting::quoted;
 use crate::discovery::List;
+use crate::settings::quoted;
 use crate::venues::codes;
 
 /// One side of a pattern; `None` matches every code.

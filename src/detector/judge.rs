@@ -2,11 +2,12 @@
 //! the [`RouteEvidence`], and nothing else does.
 
 use crate::detector::quarantine::QUARANTINE_NS;
-use crate::detector::scan::DetectorOptions;
 use crate::market::opportunity::{Coexistence, LegSide, Percent, Proof};
 use crate::market::quote::Delay;
 use crate::market::refusal::{Deciding, Grounds, LegFault};
+use crate::market::rule::DetectorOptions;
 use crate::metrics::reasons::AlertRefusal;
+use crate::time::MS;
 
 /// What is known of one leg.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,7 +114,7 @@ pub fn judge(evidence: &RouteEvidence, options: &DetectorOptions) -> Result<(), 
     }
     let proof = evidence.coexistence.proof;
     // What has opened stays open: a connection that gives way to another one may take the proof of a leg with it.
-    if proof < options.proof_min && !evidence.is_open {
+    if proof < options.proof_min.proof() && !evidence.is_open {
         let without = if proof == Proof::Unproven { find(&|leg| !leg.is_stamped) } else { None };
         return refuse(R::NotCoexistent, without, None);
     }
@@ -136,11 +137,11 @@ fn stale<'a>(
     let oldest = if buy.age_ns >= sell.age_ns { (LegSide::Buy, buy) } else { (LegSide::Sell, sell) };
     let is_held = |leg: &LegEvidence| leg.fault.is_none() && leg.delay != Delay::Lagging;
     let held = [(LegSide::Buy, buy), (LegSide::Sell, sell)].into_iter().filter(|(_, leg)| is_held(leg));
-    let limit_ns = options.leg_age_max_ns;
+    let limit_ns = options.leg_age_max_ns();
     if let Some(leg) = held.clone().find(|(_, leg)| leg.age_ns > limit_ns) {
         return Some((Some(leg), Deciding::Time { ns: leg.1.age_ns, limit_ns }));
     }
-    let (ns, limit_ns) = (buy.age_ns.abs_diff(sell.age_ns), options.leg_skew_max_ns);
+    let (ns, limit_ns) = (buy.age_ns.abs_diff(sell.age_ns), options.leg_skew_max_ms * MS);
     (held.count() == 2 && ns > limit_ns).then_some((Some(oldest), Deciding::Time { ns, limit_ns }))
 }
 
@@ -148,6 +149,7 @@ fn stale<'a>(
 mod tests {
     use super::*;
     use crate::market::Decimal;
+    use crate::market::rule::ProofMin;
     use crate::time::{MonoNs, SECOND};
 
     const SOUND: LegEvidence = LegEvidence {
@@ -175,10 +177,10 @@ mod tests {
         Coexistence { proof: Proof::Likely, length_ns: 0, error_ns: None, begun: [MonoNs(0); 2] };
 
     fn reason(evidence: &RouteEvidence) -> Option<(AlertRefusal, Option<LegSide>)> {
-        reason_where(Proof::Unproven, evidence)
+        reason_where(ProofMin::None, evidence)
     }
 
-    fn reason_where(proof_min: Proof, evidence: &RouteEvidence) -> Option<(AlertRefusal, Option<LegSide>)> {
+    fn reason_where(proof_min: ProofMin, evidence: &RouteEvidence) -> Option<(AlertRefusal, Option<LegSide>)> {
         let options = DetectorOptions { proof_min, ..DetectorOptions::default() };
         judge(evidence, &options).err().map(|grounds| (grounds.reason, grounds.leg))
     }
@@ -186,7 +188,7 @@ mod tests {
     #[test]
     fn the_first_reason_in_the_order_applies_whichever_leg_it_is_of() {
         use {AlertRefusal as R, LegFault as F, LegSide::*};
-        let reason = |evidence: &RouteEvidence| reason_where(Proof::Proven, evidence);
+        let reason = |evidence: &RouteEvidence| reason_where(ProofMin::Proven, evidence);
         assert_eq!(reason(&RouteEvidence { coexistence: PROVEN, ..GOOD }), None);
         // Each step adds an earlier reason to those before it.
         let mut worse = GOOD;
@@ -231,14 +233,14 @@ mod tests {
         evidence.sell.is_stamped = false;
         for (coexistence, refused_where) in [(PROVEN, 0), (LIKELY, 1), (unproven, 2)] {
             evidence.coexistence = coexistence;
-            let steps = [Proof::Proven, Proof::Likely, Proof::Unproven];
+            let steps = [ProofMin::Proven, ProofMin::Likely, ProofMin::None];
             let refused = steps.map(|least| reason_where(least, &evidence).is_some());
             assert_eq!(refused.iter().filter(|it| **it).count(), refused_where, "{:?}", coexistence.proof);
             assert!(refused.is_sorted_by(|strict, mild| strict >= mild), "{refused:?}");
         }
         let grounds = Some((AlertRefusal::NotCoexistent, Some(LegSide::Sell)));
-        assert_eq!(reason_where(Proof::Likely, &evidence), grounds, "the leg without a timestamp");
-        assert_eq!(reason_where(Proof::Likely, &RouteEvidence { is_open: true, ..evidence }), None);
+        assert_eq!(reason_where(ProofMin::Likely, &evidence), grounds, "the leg without a timestamp");
+        assert_eq!(reason_where(ProofMin::Likely, &RouteEvidence { is_open: true, ..evidence }), None);
     }
 
     #[test]
@@ -248,8 +250,8 @@ mod tests {
             sell: LegEvidence { age_ns: sell_s * SECOND, ..SOUND },
             ..GOOD
         };
-        let figure = |evidence: &RouteEvidence, skew_max_s| {
-            let options = DetectorOptions { leg_skew_max_ns: skew_max_s * SECOND, ..DetectorOptions::default() };
+        let figure = |evidence: &RouteEvidence, skew_max_s: u64| {
+            let options = DetectorOptions { leg_skew_max_ms: skew_max_s * 1000, ..DetectorOptions::default() };
             judge(evidence, &options)
                 .err()
                 .map(|grounds| (grounds.reason, grounds.leg.unwrap(), grounds.figure.unwrap()))

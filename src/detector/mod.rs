@@ -37,6 +37,7 @@ use crate::market::opportunity::{
 };
 use crate::market::quote::{FeedEvent, LineClock, LineId, Origin};
 use crate::market::refusal::{Grounds, LegFault, RefusedCandidate, RefusedLeg};
+use crate::market::rule::DetectorOptions;
 use crate::market::{Decimal, Directory, InstrumentId, PairId, Quote, VenueId};
 use crate::matrix::changes::Changes;
 use crate::matrix::{CACHED_MAX_NS, CellQuote, CellState, MatrixWriter};
@@ -57,7 +58,7 @@ use lives::CellLife;
 use merge::{LastSeen, News, Peers};
 use outcomes::Outcomes;
 use refusals::Refusals;
-use scan::{DetectorOptions, Spread, Spreads};
+use scan::Spreads;
 use scorecard::Scorecards;
 
 /// An event that waited longer in its ring, in nanoseconds, means that this thread was not running, as does
@@ -133,8 +134,8 @@ pub struct Detector {
     edition: u64,
     /// Edition of the directory's trading states when they were last applied.
     facts: u64,
-    /// When the last turn began.
-    turned: MonoNs,
+    /// When the last turn began; `None` if the clock jumps.
+    turned: Option<MonoNs>,
     /// When the last quote came.
     heard: MonoNs,
     /// No opportunity is looked for from the first until the second of these.
@@ -153,7 +154,7 @@ impl Detector {
         let detector = Self {
             edition: parts.directory.edition(),
             facts: parts.directory.facts(),
-            turned: parts.clock.now(),
+            turned: Some(parts.clock.now()),
             heard: MonoNs(0),
             pause: (MonoNs(0), MonoNs(0)),
             dirty: DirtyRows::new(parts.directory.rows()),
@@ -175,6 +176,12 @@ impl Detector {
         let size = detector.rings.iter().map(|ring| ring.buffer().capacity()).min().unwrap_or(0);
         detector.board.detector.ring_size.set(size as u64);
         (detector, alarm)
+    }
+
+    /// The same for a clock whose time jumps, such as that of a recording: a long time between two turns is no standstill.
+    #[must_use]
+    pub fn on_jumping_clock(self) -> Self {
+        Self { turned: None, ..self }
     }
 
     /// Merges all that waits in the rings, and only then scans what it touched: no quote meets another one that is
@@ -414,7 +421,9 @@ impl Stage for Detector {
 
     fn turn(&mut self, wait: Duration) -> usize {
         let now = self.clock.now();
-        if now.since(std::mem::replace(&mut self.turned, now)) > self.core.options.still_ns {
+        if let Some(turned) = &mut self.turned
+            && now.since(std::mem::replace(turned, now)) > STILL_NS
+        {
             self.pause_from(now);
         }
         self.look_at_set();
@@ -477,7 +486,7 @@ impl Core {
             doubted: Vec::new(),
             is_unheard: false,
             refusals: Refusals::new(directory.rows(), directory.columns()),
-            outcomes: Outcomes::new(directory.rows(), options.leg_age_max_ns),
+            outcomes: Outcomes::new(directory.rows(), options.leg_age_max_ns()),
             directory,
             matrix,
             options,
@@ -528,7 +537,7 @@ impl Core {
         }
         let Self { evidence, directory, matrix, spreads, options, .. } = self;
         let now = quote.received.max(quote.decoded);
-        let fresh = FreshPrices { directory, matrix, spreads, age_max_ns: options.leg_age_max_ns, now };
+        let fresh = FreshPrices { directory, matrix, spreads, age_max_ns: options.leg_age_max_ns(), now };
         let checked = merge::check(quote, &mut evidence.last[pair.index()], |mid| fresh.peers(pair, mid));
         let cell = CellQuote { state: self.state_in(quote.instrument, quote.venue), ..cell_of(quote) };
         let news = match checked {
@@ -671,7 +680,7 @@ impl Core {
     fn scan_exactly(&mut self, instrument: InstrumentId, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
         let Self { directory, matrix, spreads, evidence, episodes, options, refusals, outcomes, is_unheard, .. } = self;
         let row = evidence.row(directory, instrument, now);
-        let debounce_ns = if *is_unheard { u64::MAX } else { options.debounce_ns };
+        let debounce_ns = if *is_unheard { u64::MAX } else { options.debounce_ns() };
         let told = events.len();
         let threshold = Percent::of(options.threshold_pct);
         let lines = &evidence.lines;
@@ -686,7 +695,7 @@ impl Core {
             opportunity.coexistence = evidence.coexistence;
             opportunity.basis_pct = evidence.basis_pct.filter(|basis| is_standing(*basis, threshold));
             match judge(&evidence, options) {
-                Ok(()) => events.extend(episodes.seen(opportunity, now, debounce_ns, options.proof_min)),
+                Ok(()) => events.extend(episodes.seen(opportunity, now, debounce_ns, options.proof_min.proof())),
                 Err(grounds) => {
                     is_awaiting |= grounds.reason == AlertRefusal::NotCoexistent;
                     refusals.refuse(refused(&opportunity, grounds, now));
@@ -708,7 +717,7 @@ impl Core {
             let mut standing = look(last);
             let (buy, sell) = (standing.opportunity.buy, standing.opportunity.sell);
             let (prices, fees) = ((buy.level.price, sell.level.price), (fee(buy.venue), fee(sell.venue)));
-            let stays = spreads.stays_open(prices, fees, options);
+            let stays = spreads.stays_open(prices, fees);
             // Below the threshold it is the prices that moved.
             standing.reason = standing.reason.filter(|reason| stays || *reason != CloseReason::StandingBasis);
             standing.opportunity.coexistence = match standing.reason {
@@ -821,7 +830,7 @@ impl Core {
             let cell = |venue| matrix.load(directory.pair(instrument, venue));
             let (from, to) = (cell(buy), cell(sell));
             let is_leg = |held: &CellQuote| {
-                held.state == CellState::Live && held.origin.is_pushed() && held.age(now) <= options.leg_age_max_ns
+                held.state == CellState::Live && held.origin.is_pushed() && held.age(now) <= options.leg_age_max_ns()
             };
             let holds = is_leg(&from)
                 && is_leg(&to)
@@ -968,7 +977,7 @@ impl Core {
             }
             let Self { evidence, directory, matrix, spreads, options, .. } = &mut *self;
             let last = &mut evidence.last[pair.index()];
-            let fresh = FreshPrices { directory, matrix, spreads, age_max_ns: options.leg_age_max_ns, now };
+            let fresh = FreshPrices { directory, matrix, spreads, age_max_ns: options.leg_age_max_ns(), now };
             let word = merge::doubted_mid(last).map_or(Peers::Absent, |mid| fresh.peers(pair, mid));
             if !merge::is_confirmed(last, now, word) {
                 self.doubted.push(pair);
@@ -1023,7 +1032,7 @@ impl Core {
             let rows: Vec<InstrumentId> = self.episodes.instruments().collect();
             rows.into_iter().for_each(|instrument| self.scan_exactly(instrument, now, events));
         }
-        self.episodes.forget_old(now, self.options.debounce_ns);
+        self.episodes.forget_old(now, self.options.debounce_ns());
         self.look_for_refusals(now);
         self.look_at_basis(now);
         if self.refusals.sweep(now) {
@@ -1165,17 +1174,13 @@ fn at_present(directory: &Directory, last: &Opportunity, [from, to]: [&CellQuote
 /// it opened, buy and sell.
 #[cold]
 fn moved(options: &DetectorOptions, last: &Opportunity, first: (Decimal, Decimal), ended: &Opportunity) -> CloseReason {
-    let edge = |o: &Opportunity| match options.threshold_on {
-        Spread::Gross => o.gross_pct,
-        Spread::Net => o.net_pct,
-    };
     let (ask, bid) = (ended.buy.level.price, ended.sell.level.price);
     if ended.coexistence.proof == Proof::Refuted {
         return CloseReason::NeverCoexisted;
     }
     let is_one_quote = (ask != last.buy.level.price) != (bid != last.sell.level.price);
     match (ask > first.0, bid < first.1) {
-        _ if is_one_quote && edge(ended).0 < -(edge(last).0 / 2) => CloseReason::Collapsed,
+        _ if is_one_quote && options.spread(ended).0 < -(options.spread(last).0 / 2) => CloseReason::Collapsed,
         (true, false) => CloseReason::BuyMoved,
         (false, true) => CloseReason::SellMoved,
         // Neither price moved: the fees of both legs are higher now.

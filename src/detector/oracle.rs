@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::scan::{DetectorOptions, Spread};
 use super::*;
 use crate::market::directory::{AssetClaim, HaltedBy, Room, VenueEntry};
 use crate::market::opportunity::{Change, LegSide};
 use crate::market::quote::{Delay, StampOrder};
+use crate::market::rule::{ProofMin, ThresholdOn};
 use crate::market::{Decimal, Level};
 use crate::matrix::QuoteMatrix;
 use crate::time::{SECOND, UnixNs};
@@ -108,8 +108,8 @@ fn is_above(from: &Known, to: &Known, (buy_fee, sell_fee): (u64, u64), limit: u6
 /// The first reason for which two legs are refused whatever their prices.
 fn refusal_of_legs(from: &Known, to: &Known, now: MonoNs, options: &DetectorOptions) -> Option<AlertRefusal> {
     use AlertRefusal as R;
-    let is_old = |cell: &Known| cell.3.is_none() && now.0 - cell.2.0 > options.leg_age_max_ns;
-    let is_far = (from.3, to.3) == (None, None) && from.2.0.abs_diff(to.2.0) > options.leg_skew_max_ns;
+    let is_old = |cell: &Known| cell.3.is_none() && now.0 - cell.2.0 > options.leg_age_max_ns();
+    let is_far = (from.3, to.3) == (None, None) && from.2.0.abs_diff(to.2.0) > options.leg_skew_max_ms * MS;
     if is_old(from) || is_old(to) || is_far {
         return Some(R::StaleLeg);
     }
@@ -137,12 +137,12 @@ impl Oracle {
             return false;
         };
         let fees_of = |on| match on {
-            Spread::Gross => (0, 0),
-            Spread::Net => (fees[usize::from(buy)], fees[usize::from(sell)]),
+            ThresholdOn::Gross => (0, 0),
+            ThresholdOn::Net => (fees[usize::from(buy)], fees[usize::from(sell)]),
         };
         refusal_of_legs(from, to, now, options).is_none()
             && is_above(from, to, fees_of(options.threshold_on), 50 * ratio)
-            && !is_above(from, to, fees_of(Spread::Net), options.implausible_pct.to_units(5))
+            && !is_above(from, to, fees_of(ThresholdOn::Net), options.implausible_pct.to_units(5))
     }
 
     /// All candidates that are refused, each with its reason: those with a gross spread above the threshold by the last
@@ -157,7 +157,7 @@ impl Oracle {
                 }
                 let of_net = (fees[usize::from(*buy)], fees[usize::from(*sell)]);
                 let is_implausible = is_above(from, to, of_net, options.implausible_pct.to_units(5));
-                let is_cheap = options.threshold_on == Spread::Gross || is_above(from, to, of_net, 50_000);
+                let is_cheap = options.threshold_on == ThresholdOn::Gross || is_above(from, to, of_net, 50_000);
                 let reason = refusal_of_legs(from, to, now, options)
                     .or(is_implausible.then_some(AlertRefusal::Implausible))
                     .or((!is_cheap).then_some(AlertRefusal::Fees));
@@ -176,7 +176,7 @@ impl Oracle {
                 let above = self.is_above(key, now, fees, options, 1000);
                 let open = self.open.contains_key(&key);
                 let holds = open && self.is_above(key, now, fees, options, options.close_ratio.to_units(3));
-                let due = self.alerted.get(&key).is_none_or(|at| now.0 - at.0 > options.debounce_ns);
+                let due = self.alerted.get(&key).is_none_or(|at| now.0 - at.0 > options.debounce_ns());
                 if above && (!open || due) {
                     self.open.insert(key, ());
                     self.told.push((key, Some(if open { Change::Repeated } else { Change::Opened }), due));
@@ -196,7 +196,7 @@ impl Oracle {
 fn compare(
     steps: &[Step],
     fees: [u64; VENUES],
-    threshold_on: Spread,
+    threshold_on: ThresholdOn,
     (ratio, ceiling): (u64, u64),
 ) -> Result<(), TestCaseError> {
     let (close_ratio, implausible_pct) = (Decimal::new(ratio, 3), Decimal::new(ceiling, 2));
@@ -292,8 +292,8 @@ fn compare(
         for event in events.iter().filter(|e| e.change.reason().is_none()) {
             // No leg of a published opportunity is stale.
             let o = &event.opportunity;
-            prop_assert!(now.since(o.buy.received) <= options.leg_age_max_ns);
-            prop_assert!(now.since(o.sell.received) <= options.leg_age_max_ns);
+            prop_assert!(now.since(o.buy.received) <= options.leg_age_max_ns());
+            prop_assert!(now.since(o.sell.received) <= options.leg_age_max_ns());
         }
     }
     Ok(())
@@ -304,12 +304,12 @@ proptest! {
 
     #[test]
     fn detection_equals_brute_force_on_gross(steps in prop::collection::vec(step(), 1..120), ratio in ratio(), ceiling in ceiling()) {
-        compare(&steps, [10, 60, 40, 10, 0], Spread::Gross, (ratio, ceiling))?;
+        compare(&steps, [10, 60, 40, 10, 0], ThresholdOn::Gross, (ratio, ceiling))?;
     }
 
     #[test]
     fn detection_equals_brute_force_on_net(steps in prop::collection::vec(step(), 1..120), fees in prop::array::uniform5(0u64..15), ratio in ratio(), ceiling in ceiling()) {
-        compare(&steps, fees, Spread::Net, (ratio, ceiling))?;
+        compare(&steps, fees, ThresholdOn::Net, (ratio, ceiling))?;
     }
 }
 
@@ -324,7 +324,7 @@ fn system_1s_example_opens_once_and_repeats_after_a_minute() {
         Step::Quote(0, 0, 9_990, 10_000, 2),
         Step::Quote(1, 0, 10_055, 10_060, 2),
     ];
-    compare(&steps, [0; VENUES], Spread::Gross, (800, 1000)).unwrap();
+    compare(&steps, [0; VENUES], ThresholdOn::Gross, (800, 1000)).unwrap();
 }
 
 #[test]
@@ -565,7 +565,7 @@ fn nothing_is_told_by_time_alone_until_a_silent_line_would_be_known() {
         }],
         board: Arc::new(Board::new(MonoNs(0), VENUES, 1)),
         clock: hand.clock(),
-        options: DetectorOptions { debounce_ns: 300 * MS, ..DetectorOptions::default() },
+        options: DetectorOptions { debounce_ms: 300, ..DetectorOptions::default() },
     });
     // Turns every 10 ms. In the first one, a venue sends this quote.
     let mut turns = |count: u64, said: Option<(u16, u64)>| {
@@ -1134,7 +1134,8 @@ fn a_price_that_was_lost_in_a_halt_is_none_when_trading_resumes() {
 
 #[test]
 fn an_instruments_own_fee_counts_in_the_threshold_and_in_what_is_told() {
-    let mut rig = Rig::new([10; VENUES], DetectorOptions { threshold_on: Spread::Net, ..DetectorOptions::default() });
+    let mut rig =
+        Rig::new([10; VENUES], DetectorOptions { threshold_on: ThresholdOn::Net, ..DetectorOptions::default() });
     let fee = |text: &str| Some(text.parse().unwrap());
     rig.directory.set_taker_fee(InstrumentId(0), VenueId(1), fee("0.4"));
     rig.facts();
@@ -1160,11 +1161,11 @@ const BEGIN: MonoNs = MonoNs(1000 * SECOND);
 
 impl Stamped {
     fn new() -> Self {
-        Self::requiring(Proof::Unproven)
+        Self::requiring(ProofMin::None)
     }
 
     /// An opportunity opens only with this proof.
-    fn requiring(proof_min: Proof) -> Self {
+    fn requiring(proof_min: ProofMin) -> Self {
         let directory = directory([0; VENUES]);
         let (_, writer) = QuoteMatrix::new(directory.pairs());
         let options = DetectorOptions { proof_min, ..DetectorOptions::default() };
@@ -1328,7 +1329,7 @@ fn a_void_and_another_connection_interrupt_what_is_known_of_a_leg() {
 
 #[test]
 fn where_proof_is_required_an_opportunity_opens_with_the_frame_that_proves_it() {
-    let mut case = Stamped::requiring(Proof::Proven);
+    let mut case = Stamped::requiring(ProofMin::Proven);
     case.quote(0, 10_000, 0);
     case.quote(1, 10_000, 0);
     case.quote(1, 10_100, 1000);
@@ -1357,8 +1358,8 @@ fn where_proof_is_required_an_opportunity_opens_with_the_frame_that_proves_it() 
 
 #[test]
 fn an_alert_is_repeated_only_with_the_required_proof_but_the_opportunity_stays_open() {
-    let mut case = Stamped::requiring(Proof::Likely);
-    case.core.options.debounce_ns = SECOND;
+    let mut case = Stamped::requiring(ProofMin::Likely);
+    case.core.options.debounce_ms = 1000;
     let alerts = |case: &mut Stamped| case.events.drain(..).filter(|event| event.alert).count();
     let quote_on = |case: &mut Stamped, line, at_ms: u64, stamp| {
         case.now = BEGIN.plus((at_ms + 20) * MS);

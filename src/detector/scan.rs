@@ -3,65 +3,13 @@
 //! Floats pick candidates, integers decide. A row of floats (best ask, best bid per venue) is scanned on
 //! each quote; only when its lowest ask and highest bid come near the bar are the exact quotes looked at.
 
-use crate::market::opportunity::{Bar, Proof};
+use crate::market::opportunity::Bar;
+use crate::market::rule::DetectorOptions;
 use crate::market::{Decimal, InstrumentId, VenueId};
 use crate::matrix::CellQuote;
 
 /// Rows are padded to a multiple of this, so that the scan has no remainder loop.
 const LANES: usize = 8;
-
-/// What counts as an opportunity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DetectorOptions {
-    /// The spread must be strictly above this many percent.
-    pub threshold_pct: Decimal,
-    /// Which spread is held against the threshold.
-    pub threshold_on: Spread,
-    /// An open opportunity closes when its spread is not above this part of the threshold, from 0 to 1.
-    pub close_ratio: Decimal,
-    /// A net spread above this many percent is implausible; 0: no limit.
-    pub implausible_pct: Decimal,
-    /// An opportunity opens, and is alerted, only with this proof or a stronger one.
-    pub proof_min: Proof,
-    /// No second alert for the same instrument and venues within this time, in nanoseconds.
-    pub debounce_ns: u64,
-    /// A leg whose quote is older takes no part, in nanoseconds.
-    pub leg_age_max_ns: u64,
-    /// Two legs whose quotes were read further apart than this are no opportunity, in nanoseconds.
-    pub leg_skew_max_ns: u64,
-    /// A venue with a lower feed score is quarantined; 0: none ever is.
-    pub feed_score_min: u64,
-    /// A longer time between two turns of the detector is a standstill, in nanoseconds; `u64::MAX` where the clock is
-    /// that of a recording.
-    pub still_ns: u64,
-}
-
-/// Which spread is held against the threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spread {
-    /// Before fees, as system 1 does.
-    Gross,
-    /// After both taker fees.
-    Net,
-}
-
-impl Default for DetectorOptions {
-    /// System 1's threshold and debounce, closing at four fifths of the threshold; legs of at most five seconds.
-    fn default() -> Self {
-        Self {
-            threshold_pct: Decimal::new(5, 1),
-            threshold_on: Spread::Gross,
-            close_ratio: Decimal::new(8, 1),
-            implausible_pct: Decimal::new(10, 0),
-            proof_min: Proof::Unproven,
-            debounce_ns: 60 * crate::time::SECOND,
-            leg_age_max_ns: 5 * crate::time::SECOND,
-            leg_skew_max_ns: 5 * crate::time::SECOND,
-            feed_score_min: 50,
-            still_ns: super::STILL_NS,
-        }
-    }
-}
 
 /// The float mirror of the matrix.
 pub struct Spreads {
@@ -77,7 +25,7 @@ pub struct Spreads {
     known: Vec<bool>,
     /// The lowest taker fee in percent.
     lowest_fee: Decimal,
-    threshold: (Spread, Decimal),
+    options: DetectorOptions,
     /// A row whose highest bid is not above its lowest ask times this has no opportunity.
     ratio_floor: f64,
     /// The same for the gross spread,
@@ -109,7 +57,7 @@ impl Spreads {
             absent: vec![0; instruments],
             known: (0..venues).map(|at| at < taker_fees_pct.len()).collect(),
             lowest_fee: Decimal::ZERO,
-            threshold: (options.threshold_on, options.threshold_pct),
+            options: *options,
             ratio_floor: 0.0,
             gross_floor: Bar::gross(options.threshold_pct).ratio_floor(),
             worth_floor: 1.0 + options.threshold_pct.to_f64() / 400.0 * (1.0 - 1e-9),
@@ -136,27 +84,15 @@ impl Spreads {
     #[cold]
     pub fn set_lowest_fee(&mut self, fee_pct: Decimal) {
         self.lowest_fee = fee_pct;
-        self.ratio_floor = self.bar(fee_pct, fee_pct).ratio_floor();
-    }
-
-    /// The bar between two venues with these taker fees in percent.
-    fn bar(&self, buy_fee_pct: Decimal, sell_fee_pct: Decimal) -> Bar {
-        match self.threshold {
-            (Spread::Gross, threshold_pct) => Bar::gross(threshold_pct),
-            (Spread::Net, threshold_pct) => Bar::net(threshold_pct, buy_fee_pct, sell_fee_pct),
-        }
+        self.ratio_floor = self.options.bar(fee_pct, fee_pct).ratio_floor();
     }
 
     /// Whether an opportunity that is open at `ask` and `bid`, with these taker fees in percent, stays open. Exact.
     #[must_use]
-    pub fn stays_open(
-        &self,
-        (ask, bid): (Decimal, Decimal),
-        (buy_fee_pct, sell_fee_pct): (Decimal, Decimal),
-        options: &DetectorOptions,
-    ) -> bool {
-        let bar = self.bar(buy_fee_pct, sell_fee_pct);
-        bar.at_ratio(options.threshold_pct, options.close_ratio).is_exceeded(ask, bid)
+    pub fn stays_open(&self, (ask, bid): (Decimal, Decimal), (buy_fee_pct, sell_fee_pct): (Decimal, Decimal)) -> bool {
+        let DetectorOptions { threshold_pct, close_ratio, .. } = self.options;
+        let bar = self.options.bar(buy_fee_pct, sell_fee_pct);
+        bar.at_ratio(threshold_pct, close_ratio).is_exceeded(ask, bid)
     }
 
     /// A bit for each venue that has a quote of `instrument`.
@@ -253,7 +189,7 @@ impl Spreads {
     /// Whether buying at `ask` and selling at `bid`, with these taker fees in percent, is above the threshold. Exact.
     #[must_use]
     pub fn is_above(&self, (ask, bid): (Decimal, Decimal), (buy_fee_pct, sell_fee_pct): (Decimal, Decimal)) -> bool {
-        self.bar(buy_fee_pct, sell_fee_pct).is_exceeded(ask, bid)
+        self.options.bar(buy_fee_pct, sell_fee_pct).is_exceeded(ask, bid)
     }
 
     /// Routes of the row whose net spread may be above a quarter of the threshold: `found(buy, sell)`.

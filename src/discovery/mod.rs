@@ -21,10 +21,27 @@ use crate::market::directory::HaltedBy;
 use crate::market::{Decimal, Directory};
 use crate::net::dial::{self, DialOrder, Job, Reached, Version, http_address};
 use crate::net::tls::Trust;
+use crate::settings::section;
 use crate::stage::{self, Alarm, Idle, Stage, Stop};
 use crate::time::{Clock, MonoNs};
 use crate::venues::listing::{Fee, ListingEntry};
 use crate::venues::{self, HaltSource, Venue};
+
+section! {
+    /// Lists that venues publish: how often they are read, and what patterns such as `*/USDT` select from them.
+    #[derive(Copy)]
+    DiscoveryOptions {
+        /// Seconds between two readings of the venues' lists of instruments, which contain the trading status and some
+        /// fees. 0: never.
+        every_s: u64 = 60, 0..=604_800;
+        /// Milliseconds that the start waits for lists, if `instruments` contains patterns and no lists are on disk.
+        wait_ms: u64 = 10_000, 100..=120_000;
+        /// A pattern selects only instruments that at least this many venues list.
+        common_to: usize = 1, 1..=64;
+        /// A pattern selects at most this many instruments, starting with those that most venues list. 0: all.
+        top: usize = 0, 0..=10_000;
+    }
+}
 
 /// A venue whose list is to be read.
 pub struct ListRequest {

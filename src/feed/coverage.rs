@@ -7,12 +7,12 @@ use std::sync::Arc;
 use crate::feed::failing::Failing;
 use crate::feed::halts::Halts;
 use crate::feed::kind::ChannelGauges;
-use crate::feed::options::FeedOptions;
-use crate::feed::silence::{Finding, Silence};
+use crate::feed::options::FIRST_PRICE_NS;
+use crate::feed::silence::{Finding, Silence, SilenceOptions};
 use crate::market::directory::HaltedBy;
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::metrics::LinkState;
-use crate::time::{MS, MonoNs};
+use crate::time::{MonoNs, SECOND};
 use crate::venues::{HaltSource, VoidReason};
 
 /// Instruments of one connection.
@@ -20,7 +20,6 @@ pub struct Coverage {
     id: VenueId,
     gauges: ChannelGauges,
     directory: Arc<Directory>,
-    options: FeedOptions,
     is_open: bool,
     /// By instrument.
     acknowledged: Vec<bool>,
@@ -61,7 +60,7 @@ impl Coverage {
         id: VenueId,
         gauges: ChannelGauges,
         directory: &Arc<Directory>,
-        options: FeedOptions,
+        silence: SilenceOptions,
         instruments: Box<[InstrumentId]>,
         source: HaltSource,
     ) -> Self {
@@ -69,13 +68,12 @@ impl Coverage {
             id,
             gauges,
             directory: Arc::clone(directory),
-            options,
             is_open: false,
             acknowledged: vec![false; directory.rows()],
             acknowledged_count: 0,
             price_by: None,
             has_flowed: false,
-            silence: Silence::new(options.silence(), instruments),
+            silence: Silence::new(silence, instruments),
             halts: Halts::default(),
             checksums: Failing::default(),
             unreadable: Failing::default(),
@@ -106,7 +104,7 @@ impl Coverage {
             // Reported by another instance that led the venue, and this stream will not say that trading goes on.
             self.set_all(HaltedBy::Stream, false);
         }
-        self.price_by = Some(now.plus(self.options.first_price_ms.saturating_mul(MS)));
+        self.price_by = Some(now.plus(FIRST_PRICE_NS));
         self.read_facts(now);
     }
 
@@ -339,7 +337,7 @@ impl Coverage {
         self.gauges.silence.mute.add(1);
         self.gauges.connection.set_last_error(&format!(
             "no price {} s after subscribing; {} of {} instruments acknowledged",
-            self.options.first_price_ms / 1000,
+            FIRST_PRICE_NS / SECOND,
             self.acknowledged_count,
             self.instruments().len()
         ));

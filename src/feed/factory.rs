@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::feed::kind::ChannelKind;
 use crate::feed::options::FeedOptions;
 use crate::feed::session::{Session, SessionParts};
+use crate::market::quote::QuoteOptions;
 use crate::market::{Directory, VenueId};
 use crate::matrix::books::BookTable;
 use crate::matrix::days::DayTable;
@@ -18,6 +19,7 @@ pub(super) struct SessionFactory {
     pub books: Arc<BookTable>,
     pub board: Arc<Board>,
     pub options: FeedOptions,
+    pub quotes: QuoteOptions,
 }
 
 impl SessionFactory {
@@ -35,7 +37,9 @@ impl SessionFactory {
             venue,
             directory: Arc::clone(&self.directory),
             board: Arc::clone(&self.board),
-            options: self.options.shared_by(pairs),
+            options: self.options,
+            quotes: self.quotes,
+            pairs,
         };
         match kind {
             ChannelKind::Tops => Session::tops(parts, Arc::clone(&self.days), entries).with_witness(witness),

@@ -6,7 +6,6 @@ use std::io;
 use mio::Token;
 
 use crate::feed::end::End;
-use crate::feed::options::FeedOptions;
 use crate::feed::session::Session;
 use crate::feed::venue_health::{VenueHealth, Verdict};
 use crate::log;
@@ -20,6 +19,10 @@ use crate::venues::Facts;
 
 /// Most reads of one line in a turn, so that its burst does not delay other lines.
 const READS_PER_TURN: usize = 4;
+/// Most frames of one line in a turn, control frames and fragments included.
+const FRAMES_PER_TURN: usize = 512;
+/// Longest time of one line in a turn, in nanoseconds; a frame that has been started is finished.
+const TURN_NS: u64 = MS;
 /// A line is replaced this long before the venue ends it, or up to half of this earlier, so that lines do not all change
 /// at once.
 const REPLACE_BEFORE_NS: u64 = 600 * SECOND;
@@ -175,20 +178,14 @@ impl Line {
     }
 
     /// Reads what the socket has, within the limits of a turn. Returns the number of messages.
-    pub fn read(
-        &mut self,
-        buffer: &mut [u8],
-        clock: &Clock,
-        options: &FeedOptions,
-        events: &mut dyn FnMut(FeedEvent),
-    ) -> usize {
+    pub fn read(&mut self, buffer: &mut [u8], clock: &Clock, events: &mut dyn FnMut(FeedEvent)) -> usize {
         let LineState::Linked(link) = &mut self.state else {
             self.readable = false;
             return 0;
         };
-        let until = clock.now().plus(options.turn_us.saturating_mul(1000));
+        let until = clock.now().plus(TURN_NS);
         let was_cut = self.session.has_more();
-        self.session.begin_turn(options.frames_per_turn, until);
+        self.session.begin_turn(FRAMES_PER_TURN, until);
         // Frames left over from an earlier turn come first, with the time of their read.
         let mut frames = if was_cut { self.session.resume(clock, events) } else { 0 };
         for _ in 0..READS_PER_TURN {

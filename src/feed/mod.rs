@@ -46,7 +46,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::handover::Handover;
 use crate::log;
-use crate::market::quote::{Delay, FeedEvent, Origin};
+use crate::market::quote::{Delay, FeedEvent, Origin, QuoteOptions};
 use crate::market::{Directory, VenueId};
 use crate::matrix::books::BookTable;
 use crate::matrix::days::DayTable;
@@ -115,8 +115,12 @@ pub struct FeedParts {
     pub dialer: DialerHandle,
     /// Clock.
     pub clock: Clock,
-    /// Time limits and budgets.
+    /// Time limits.
     pub options: FeedOptions,
+    /// Validity of quotes.
+    pub quotes: QuoteOptions,
+    /// Seed of the jitter; `None` takes one from the clock, so that no two processes retry in step.
+    pub seed: Option<u64>,
 }
 
 /// The stage.
@@ -196,7 +200,7 @@ impl Feed {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let alarm = Alarm::of_poll(Arc::new(waker));
-        let FeedParts { directory, venues, days, books, board, clock, options, .. } = parts;
+        let FeedParts { directory, venues, days, books, board, clock, options, quotes, .. } = parts;
         let ids = venues.iter().map(|venue| venue.id).collect();
         let (instruments, venues_now) = (directory.rows(), directory.venues().len());
         let now = clock.now();
@@ -211,7 +215,7 @@ impl Feed {
             slots: Slots::default(),
             handover: Handover::new(parts.ring, parts.detector, Arc::clone(&board), ids, instruments, Origin::Own),
             recorder: Recorder::new(board.venues.len(), venues_now, &[Hop::Decode, Hop::WireToBook]),
-            factory: SessionFactory { directory, days, books, board, options },
+            factory: SessionFactory { directory, days, books, board, options, quotes },
             changes: parts.changes,
             switch: parts.switch,
             buffer: vec![0; READ_BUFFER].into(),
@@ -220,7 +224,7 @@ impl Feed {
             turned: now,
             slept: Sleep { from: now, to: now, meant_ns: 0 },
             stood_still: false,
-            seed: options.seed.unwrap_or_else(|| clock.unix().0),
+            seed: parts.seed.unwrap_or_else(|| clock.unix().0),
             clock,
         };
         venues.into_iter().for_each(|venue| feed.add_venue(venue));
@@ -330,12 +334,12 @@ impl Feed {
 
     /// Reads a bounded part of what the sockets have, and hands it over.
     fn read(&mut self) -> usize {
-        let Self { channels, handover, recorder, buffer, clock, factory, .. } = self;
+        let Self { channels, handover, recorder, buffer, clock, .. } = self;
         let mut work = 0;
         for Channel { id, pairs, .. } in channels {
             let venue = id.index();
             for pair in pairs.iter_mut().filter(|pair| pair.lines().any(|line| line.readable)) {
-                work += pair.read(buffer, clock, &factory.options, &mut |event| {
+                work += pair.read(buffer, clock, &mut |event| {
                     if let FeedEvent::Quote(quote) = &event
                         && quote.delay == Delay::None
                     {

@@ -1,72 +1,67 @@
-//! Time limits and budgets of a feed.
+//! The section `[feed]`, and time limits that cannot be configured.
 
-use crate::feed::silence;
-use crate::net::{backoff, breaker};
-use crate::time::MS;
+use crate::feed::silence::SilenceOptions;
+use crate::market::quote::QuoteOptions;
+use crate::net::breaker::BreakerOptions;
+use crate::settings::section;
+use crate::time::{MS, SECOND};
 
-/// Time limits and budgets of a feed.
-#[derive(Clone, Copy, Debug)]
-pub struct FeedOptions {
-    /// Silence after which the venue is pinged, in milliseconds.
-    pub silence_ping_ms: u64,
-    /// Silence after which the connection is closed, in milliseconds.
-    pub silence_max_ms: u64,
-    /// Longest wait for the reply to the upgrade request, in milliseconds.
-    pub upgrade_max_ms: u64,
-    /// Time after subscribing within which a first price is expected, in milliseconds.
-    pub first_price_ms: u64,
-    /// Shortest silence of one instrument that counts, in milliseconds. An instrument is silent after four times its usual
-    /// gap, but not before this time and not after [`Self::stale_after_ms`]. 0: silence of an instrument never counts.
-    pub pair_silence_ms: u64,
-    /// Age in milliseconds at which a quote is stale.
-    pub stale_after_ms: u64,
-    /// Shortest time between two resubscriptions of single instruments of a venue, in milliseconds.
-    pub again_ms: u64,
-    /// First pause before reconnecting, in milliseconds; it doubles with each failure until data has flowed.
-    pub backoff_first_ms: u64,
-    /// Longest pause before reconnecting, in milliseconds.
-    pub backoff_max_ms: u64,
-    /// Circuit breaker of a venue's address.
-    pub breaker: breaker::BreakerOptions,
-    /// Frames of one connection per turn, control frames and fragments included.
-    pub frames_per_turn: usize,
-    /// Time of one connection per turn, in microseconds; a frame that has been started is finished.
-    pub turn_us: u64,
-    /// Seed of the jitter; `None` takes one from the clock, so that no two processes retry in step.
-    pub seed: Option<u64>,
-}
+/// Time after subscribing within which a first price is expected, in nanoseconds.
+pub(super) const FIRST_PRICE_NS: u64 = 10 * SECOND;
+/// Shortest time between two resubscriptions of single instruments on the only pair of lines to a venue, in nanoseconds.
+const AGAIN_NS: u64 = 5 * SECOND;
 
-impl Default for FeedOptions {
-    fn default() -> Self {
-        Self {
-            silence_ping_ms: 2000,
-            silence_max_ms: 5000,
-            upgrade_max_ms: 5000,
-            first_price_ms: 10_000,
-            pair_silence_ms: 2000,
-            stale_after_ms: 30_000,
-            again_ms: 5000,
-            backoff_first_ms: backoff::FIRST_NS / MS,
-            backoff_max_ms: backoff::LONGEST_NS / MS,
-            breaker: breaker::BreakerOptions::default(),
-            frames_per_turn: 512,
-            turn_us: 1000,
-            seed: None,
-        }
+section! {
+    /// Connections to venues.
+    #[derive(Copy)]
+    FeedOptions {
+        /// Milliseconds of silence after which we ping the venue.
+        silence_ping_ms: u64 = 2000, 100..=600_000;
+        /// Milliseconds of silence after which the connection is dead: its quotes become void, and it is opened again.
+        silence_max_ms: u64 = 5000, 200..=600_000;
+        /// Least milliseconds of silence after which one instrument is stale, void and soon resubscribed. An instrument
+        /// becomes stale after four times its longest recent pause, but not before this many milliseconds, and not
+        /// later than `quotes.stale_after_ms`. 0: single instruments are not monitored.
+        pair_silence_ms: u64 = 2000, 0..=600_000;
+        /// First delay before reconnecting, in milliseconds. It doubles each time until prices have arrived for five
+        /// seconds.
+        backoff_first_ms: u64 = 250, 10..=60_000;
+        // With it a venue is back within 30 s of being well, even when an attempt that hangs had begun just before.
+        /// Longest delay before reconnecting, in milliseconds.
+        backoff_max_ms: u64 = 15_000, 100..=3_600_000;
+        /// Consecutive failures that open the circuit breaker of a venue's address: no attempts are made for a while.
+        breaker_failures: u64 = 5, 1..=1000;
+        /// The breaker opens only if the failures have lasted this many milliseconds, so that a venue that restarts is
+        /// dialled again soon.
+        breaker_after_ms: u64 = 15_000, 0..=600_000;
+        /// Milliseconds that the breaker stays open; then one attempt at a time is made. A ban lasts as long as the
+        /// venue says.
+        breaker_open_ms: u64 = 15_000, 100..=3_600_000;
+        /// Consecutive successes that close the breaker. A connection counts as one success for every five seconds in
+        /// which it delivers prices.
+        breaker_successes: u64 = 3, 1..=1000;
     }
 }
 
 impl FeedOptions {
-    /// The options for one of `pairs` pairs of lines to a venue, which share the rate of resubscriptions.
-    pub(super) fn shared_by(self, pairs: usize) -> Self {
-        Self { again_ms: self.again_ms.saturating_mul(pairs.max(1) as u64), ..self }
+    /// Limits for the silence of single instruments on one of `pairs` pairs of lines to a venue, which share the rate of
+    /// resubscriptions.
+    pub(super) fn silence(&self, quotes: &QuoteOptions, pairs: usize) -> SilenceOptions {
+        SilenceOptions {
+            floor_ns: self.pair_silence_ms.saturating_mul(MS),
+            ceiling_ns: quotes.stale_after_ns(),
+            first_ns: FIRST_PRICE_NS,
+            again_ns: AGAIN_NS.saturating_mul(pairs.max(1) as u64),
+        }
     }
 
-    /// Limits for the silence of single instruments.
-    pub(super) fn silence(&self) -> silence::SilenceOptions {
-        let [floor_ns, ceiling_ns, first_ns, again_ns] =
-            [self.pair_silence_ms, self.stale_after_ms, self.first_price_ms, self.again_ms]
-                .map(|ms| ms.saturating_mul(MS));
-        silence::SilenceOptions { floor_ns, ceiling_ns, first_ns, again_ns }
+    /// When the breaker of a venue's address opens and closes.
+    pub(super) fn breaker(&self) -> BreakerOptions {
+        BreakerOptions {
+            failures: self.breaker_failures as u32,
+            after_ns: self.breaker_after_ms * MS,
+            open_ns: self.breaker_open_ms * MS,
+            successes: self.breaker_successes as u32,
+        }
     }
 }

@@ -8,7 +8,6 @@
 
 use crate::feed::end::End;
 use crate::feed::line::Line;
-use crate::feed::options::FeedOptions;
 use crate::feed::session::Session;
 use crate::feed::venue_health::VenueHealth;
 use crate::market::book::BookVoid;
@@ -166,21 +165,15 @@ impl Pair {
     }
 
     /// Reads what the sockets have. Returns the number of messages.
-    pub fn read(
-        &mut self,
-        buffer: &mut [u8],
-        clock: &Clock,
-        options: &FeedOptions,
-        events: &mut dyn FnMut(FeedEvent),
-    ) -> usize {
+    pub fn read(&mut self, buffer: &mut [u8], clock: &Clock, events: &mut dyn FnMut(FeedEvent)) -> usize {
         let mut messages = 0;
         if self.active.readable {
-            messages += self.active.read(buffer, clock, options, &mut |event| pass_own(event, events));
+            messages += self.active.read(buffer, clock, &mut |event| pass_own(event, events));
             self.settle(events);
         }
         if self.standby.readable {
             let unordered = &mut self.unordered;
-            messages += self.standby.read(buffer, clock, options, &mut |event| pass_ordered(event, unordered, events));
+            messages += self.standby.read(buffer, clock, &mut |event| pass_ordered(event, unordered, events));
         }
         messages
     }

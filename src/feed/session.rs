@@ -20,14 +20,14 @@ use crate::feed::probe::Probe;
 use crate::feed::reference;
 use crate::feed::tops::Tops;
 use crate::market::book::BookVoid;
-use crate::market::quote::{FeedEvent, LineId, Source};
+use crate::market::quote::{FeedEvent, LineId, QuoteOptions, Source};
 use crate::market::{Directory, InstrumentId, VenueId};
 use crate::matrix::books::BookTable;
 use crate::matrix::days::DayTable;
 use crate::metrics::Board;
 use crate::net::backoff::Wait;
 use crate::net::dial::DialError;
-use crate::time::{Clock, MS, MonoNs, UnixNs};
+use crate::time::{Clock, MS, MonoNs, SECOND, UnixNs};
 use crate::venues::depth::{BookPage, PageReader};
 use crate::venues::{
     DecodeError, Decoded, Facts, FeedCodec, Fetch, Frame, Keepalive, Notice, Opening, Pace, Requests, SymbolEntry,
@@ -48,6 +48,8 @@ const FRAGMENTS_MAX: u32 = 16_384;
 const FRAMES_PER_LOOK: usize = 16;
 /// A reading of the wall clock that took longer than this is discarded, in nanoseconds.
 const WALL_MAX_NS: u64 = 5 * MS;
+/// Longest wait for the reply to the upgrade request, in nanoseconds.
+const UPGRADE_MAX_NS: u64 = 5 * SECOND;
 
 /// Constructor arguments of [`Session`].
 pub struct SessionParts {
@@ -61,6 +63,10 @@ pub struct SessionParts {
     pub board: Arc<Board>,
     /// Time limits.
     pub options: FeedOptions,
+    /// Validity of quotes.
+    pub quotes: QuoteOptions,
+    /// How many pairs of lines to the venue share its limits.
+    pub pairs: usize,
 }
 
 /// A session with one venue. It lives as long as the venue is configured, over many sockets.
@@ -169,7 +175,8 @@ impl Session {
         stream: Stream,
         instruments: Box<[InstrumentId]>,
     ) -> Self {
-        let SessionParts { id, venue, directory, board, options } = parts;
+        let SessionParts { id, venue, directory, board, options, quotes, pairs } = parts;
+        let silence = options.silence(&quotes, pairs);
         let gauges = ChannelGauges::new(board, id, kind);
         let requests = RequestQueue {
             waiting: VecDeque::new(),
@@ -181,7 +188,7 @@ impl Session {
             facts: venue.facts(),
             codec,
             decoded: Decoded::default(),
-            coverage: Coverage::new(id, gauges.clone(), &directory, options, instruments, venue.halts()),
+            coverage: Coverage::new(id, gauges.clone(), &directory, silence, instruments, venue.halts()),
             gauges,
             directory,
             options,
@@ -598,7 +605,7 @@ impl Session {
 
     fn upgrade_by(&self) -> Option<MonoNs> {
         let Phase::Opening(since) = self.phase else { return None };
-        Some(since.plus(self.options.upgrade_max_ms.saturating_mul(MS)))
+        Some(since.plus(UPGRADE_MAX_NS))
     }
 
     fn opened(&mut self, source: Option<&str>, now: MonoNs, unix: UnixNs) {

@@ -93,7 +93,7 @@ impl VenueHealth {
             attempts: Allowance::new(attempts_max(1), WINDOW_NS),
             connects: Allowance::new(connects.count as usize / 2, connects.per_ms.saturating_mul(MS)),
             lines: Lines { own: 1, all: 1, later: 0 },
-            breaker: Breaker::new(options.breaker),
+            breaker: Breaker::new(options.breaker()),
             not_before: MonoNs(0),
             broke_at: None,
             is_suspect: false,

@@ -122,7 +122,7 @@ impl Client {
         now: MonoNs,
     ) -> Self {
         transport.limit(options);
-        let interval = Some(options.prices.beat_ms * MS);
+        let interval = Some(options.beat_ms * MS);
         Self {
             id,
             transport,
@@ -217,7 +217,7 @@ impl Client {
         if !self.listens {
             return Sent::Partly;
         }
-        if self.outbox.waiting() + frame.len() > options.clients.outbox_max {
+        if self.outbox.waiting() + frame.len() > options.outbox_max_bytes {
             self.end_slow(now, totals);
             return Sent::Partly;
         }
@@ -277,7 +277,7 @@ impl Client {
     #[must_use]
     pub fn deadline(&self, options: &GatewayOptions) -> Option<MonoNs> {
         match self.outbox.blocked_since() {
-            Some(since) => Some(since.plus(options.clients.progress_within_ns)),
+            Some(since) => Some(since.plus(options.write_stall_ms * MS)),
             None => self.connection.deadline(options),
         }
     }

@@ -121,7 +121,7 @@ impl Clients {
     ) -> u32 {
         self.generation = self.generation.wrapping_add(1);
         let id = ClientId { key: 0, generation: self.generation };
-        let client = Client::new(transport, id, admission, is_probe, snapshot.options, snapshot.client_now);
+        let client = Client::new(transport, id, admission, is_probe, &snapshot.settings.gateway, snapshot.client_now);
         let key = self.slab.insert(client);
         if let Some(client) = self.slab.get_mut(key) {
             client.id.key = key;
@@ -216,7 +216,7 @@ impl Clients {
     /// Sends a message to a client that listens, see [`Client::deliver`]. `true` if the kernel has all of it.
     pub fn deliver(&mut self, key: u32, frame: &[u8], snapshot: &Snapshot<'_>) -> bool {
         let Some((client, totals)) = self.entry(key) else { return false };
-        let sent = client.deliver(frame, snapshot.options, snapshot.client_now, totals);
+        let sent = client.deliver(frame, &snapshot.settings.gateway, snapshot.client_now, totals);
         if sent == Sent::Gone {
             self.discard(key);
         }
@@ -228,7 +228,7 @@ impl Clients {
         let (gauges, now) = (snapshot.gauges(), snapshot.client_now);
         let Some(client) = self.get_mut(key) else { return };
         let mut out = Vec::new();
-        let is_closed = client.connection.mistake(error, snapshot.options, now, &mut out);
+        let is_closed = client.connection.mistake(error, now, &mut out);
         gauges.clients.errors.add(1);
         if is_closed {
             gauges.clients.misbehaved_closed.add(1);
@@ -250,7 +250,7 @@ impl Clients {
     /// Call this after any change of a client: closes its sending side if nothing more will be sent, and arms its next
     /// timeout.
     pub fn settle(&mut self, key: u32, snapshot: &Snapshot<'_>) {
-        let (options, now) = (snapshot.options, snapshot.client_now);
+        let (options, now) = (&snapshot.settings.gateway, snapshot.client_now);
         let Some(client) = self.slab.get_mut(key).filter(|client| !client.is_gone) else { return };
         client.listens = client.connection.is_listening();
         if client.connection.is_done() && !client.outbox.is_blocked() {
@@ -258,7 +258,7 @@ impl Clients {
                 return self.discard(key);
             }
             client.transport.finish_writing();
-            client.connection.sent_all(options, now);
+            client.connection.sent_all(now);
         }
         if let Some(at) = client.deadline(options).filter(|at| *at < client.timeout_at) {
             client.timeout_at = at;
@@ -296,10 +296,10 @@ impl Clients {
 
     /// Handles the timeout of a client. `headers` are the header lines of every response.
     pub fn time_out(&mut self, key: u32, headers: &str, out: &mut Vec<u8>, snapshot: &Snapshot<'_>) {
-        let (options, now) = (snapshot.options, snapshot.client_now);
+        let (options, now) = (&snapshot.settings.gateway, snapshot.client_now);
         let Some((client, totals)) = self.entry(key) else { return };
         if let Some(since) = client.outbox.blocked_since() {
-            if now.since(since) >= options.clients.progress_within_ns {
+            if now.since(since) >= options.write_stall_ms * MS {
                 totals.slow += u64::from(client.counts_as_slow());
                 client.transport.forget_unsent();
                 return self.discard(key);
@@ -321,7 +321,7 @@ impl Clients {
     /// Closes the clients for which most waits, while more waits for all together than `outboxes_max`. Frees a quarter of
     /// that at once, so that the search is rare.
     pub fn limit_waiting(&mut self, snapshot: &Snapshot<'_>) {
-        let most = snapshot.options.clients.outboxes_max;
+        let most = snapshot.settings.gateway.waiting_bytes_max();
         if self.totals.waiting <= most {
             return;
         }

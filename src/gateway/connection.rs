@@ -2,7 +2,7 @@
 //! come in; [`Ask`]s and bytes for the client come out. Contains no prices: the stage carries out the asks. Pure; used on
 //! the gateway's thread.
 
-use crate::gateway::options::GatewayOptions;
+use crate::gateway::options::{GatewayOptions, HEARTBEAT_MS};
 use crate::gateway::outbox::Framing;
 use crate::protocol::message;
 use crate::protocol::request::{self, Command, RequestError};
@@ -11,6 +11,19 @@ use crate::wire::http::{self, Refusal, Request, Upgrade};
 use crate::wire::sse;
 use crate::wire::websocket::frame::FrameWalker;
 use crate::wire::websocket::{self, Event, Failure, WebSocket};
+
+/// Most fragments of one message.
+const FRAGMENTS_MAX: u32 = 64;
+/// Read buffer per client in bytes: requests are small, and there are many clients.
+const READ_BUFFER: usize = 1024;
+/// How long the peer has to complete a closing handshake, in nanoseconds.
+const CLOSE_WITHIN_NS: u64 = SECOND;
+/// Errors within `ERRORS_WITHIN_NS` that close a connection.
+const ERRORS_MAX: u32 = 10;
+/// See `ERRORS_MAX`; in nanoseconds.
+const ERRORS_WITHIN_NS: u64 = 10 * SECOND;
+/// How long the head of a liveness or readiness check above the limits may take, in nanoseconds.
+const PROBE_WITHIN_NS: u64 = SECOND;
 
 /// Path of WebSockets; must match exactly.
 pub const SOCKET_PATH: &str = "/ws/prices";
@@ -85,7 +98,7 @@ impl Connection {
     pub fn new(options: &GatewayOptions, now: MonoNs) -> Self {
         let http = HttpProtocol {
             input: Vec::new(),
-            head_by: now.plus(options.http.head_within_ns),
+            head_by: now.plus(options.head_within_ns()),
             answering: false,
             awaited: 0,
             continued: false,
@@ -99,7 +112,7 @@ impl Connection {
     pub fn probe(options: &GatewayOptions, now: MonoNs) -> Self {
         let mut connection = Self::new(options, now);
         if let ClientProtocol::Http(http) = &mut connection.state {
-            http.head_by = now.plus(options.clients.probe_within_ns.min(options.http.head_within_ns));
+            http.head_by = now.plus(PROBE_WITHIN_NS.min(options.head_within_ns()));
             http.is_probe = true;
         }
         connection
@@ -110,7 +123,7 @@ impl Connection {
         match &mut self.state {
             ClientProtocol::Http(http) => {
                 if http.input.is_empty() && !http.answering && !http.is_probe {
-                    http.head_by = now.plus(options.http.head_within_ns);
+                    http.head_by = now.plus(options.head_within_ns());
                 }
                 http.input.extend_from_slice(bytes);
             }
@@ -128,7 +141,7 @@ impl Connection {
     #[must_use]
     pub fn wants_bytes(&self, options: &GatewayOptions) -> bool {
         match &self.state {
-            ClientProtocol::Http(http) => http.input.len() <= options.http.head.head_max.max(http.awaited),
+            ClientProtocol::Http(http) => http.input.len() <= options.header_max_bytes.max(http.awaited),
             _ => true,
         }
     }
@@ -140,7 +153,7 @@ impl Connection {
                 if http.answering || http.input.is_empty() {
                     return None;
                 }
-                match http::parse(&http.input, options.http.head) {
+                match http::parse(&http.input, options.head_limits()) {
                     Ok(None) => None,
                     Ok(Some((request, length))) if http.input.len() < length + request.length => {
                         http.awaited = length + request.length;
@@ -155,7 +168,7 @@ impl Connection {
                         request.body = http.input[length..][..request.length].to_vec();
                         http.input.drain(..length + request.length);
                         (http.awaited, http.continued) = (0, false);
-                        http.head_by = now.plus(options.http.head_within_ns);
+                        http.head_by = now.plus(options.head_within_ns());
                         Some(self.request(request, options, extra, now, out))
                     }
                     Err(refusal) => {
@@ -229,7 +242,7 @@ impl Connection {
         };
         let mut socket = Box::new(SocketProtocol {
             inner: WebSocket::server(limits(options), b""),
-            walker: FrameWalker::new(options.sockets.fragments_max),
+            walker: FrameWalker::new(FRAGMENTS_MAX),
             budget: MessageBudget::new(options, now),
             heard: now,
             pinged: None,
@@ -252,8 +265,7 @@ impl Connection {
         match &mut self.state {
             ClientProtocol::Http(http) if keep => {
                 http.answering = false;
-                let within =
-                    if http.input.is_empty() { options.http.idle_within_ns } else { options.http.head_within_ns };
+                let within = if http.input.is_empty() { options.keep_alive_ms * MS } else { options.head_within_ns() };
                 http.head_by = now.plus(within);
             }
             state => *state = ClientProtocol::Leaving(None),
@@ -261,8 +273,8 @@ impl Connection {
     }
 
     /// The response is a stream from now on.
-    pub fn begin_stream(&mut self, options: &GatewayOptions, now: MonoNs) {
-        self.state = ClientProtocol::Stream(now.plus(options.streams.heartbeat_ms * MS));
+    pub fn begin_stream(&mut self, now: MonoNs) {
+        self.state = ClientProtocol::Stream(now.plus(HEARTBEAT_MS * MS));
     }
 
     /// Whether it is an open WebSocket.
@@ -294,9 +306,9 @@ impl Connection {
     }
 
     /// All output is written. Waits for the peer to close, as long as a closing handshake may take.
-    pub fn sent_all(&mut self, options: &GatewayOptions, now: MonoNs) {
+    pub fn sent_all(&mut self, now: MonoNs) {
         if let ClientProtocol::Leaving(until @ None) = &mut self.state {
-            *until = Some(now.plus(options.sockets.close_within_ns));
+            *until = Some(now.plus(CLOSE_WITHIN_NS));
         }
     }
 
@@ -312,9 +324,9 @@ impl Connection {
     }
 
     /// Appends an error message and counts it. `true` if there were too many and the connection is closing.
-    pub fn mistake(&mut self, error: &RequestError, options: &GatewayOptions, now: MonoNs, out: &mut Vec<u8>) -> bool {
+    pub fn mistake(&mut self, error: &RequestError, now: MonoNs, out: &mut Vec<u8>) -> bool {
         match &mut self.state {
-            ClientProtocol::Socket(socket) => socket.mistake(error, options, now, out),
+            ClientProtocol::Socket(socket) => socket.mistake(error, now, out),
             _ => false,
         }
     }
@@ -326,9 +338,9 @@ impl Connection {
             ClientProtocol::Http(http) if http.answering => None,
             ClientProtocol::Http(http) => Some(http.head_by),
             ClientProtocol::Socket(socket) => Some(match (socket.closing, socket.pinged) {
-                (Some(since), _) => since.plus(options.sockets.close_within_ns),
-                (None, Some(since)) => since.plus(options.sockets.pong_within_ns),
-                (None, None) => socket.heard.plus(options.sockets.ping_after_ns),
+                (Some(since), _) => since.plus(CLOSE_WITHIN_NS),
+                (None, Some(since)) => since.plus(options.pong_wait_ms * MS),
+                (None, None) => socket.heard.plus(options.ping_ms * MS),
             }),
             ClientProtocol::Stream(heartbeat) => Some(*heartbeat),
             ClientProtocol::Leaving(until) => *until,
@@ -355,7 +367,7 @@ impl Connection {
                 true
             }
             ClientProtocol::Stream(heartbeat) => {
-                *heartbeat = now.plus(options.streams.heartbeat_ms * MS);
+                *heartbeat = now.plus(HEARTBEAT_MS * MS);
                 out.extend_from_slice(sse::HEARTBEAT);
                 true
             }
@@ -366,11 +378,7 @@ impl Connection {
 fn limits(options: &GatewayOptions) -> websocket::Limits {
     // The frame walker limits fragments as they arrive, before earlier messages are read.
     let fragments_max = u32::MAX;
-    websocket::Limits {
-        message_max: options.sockets.message_max,
-        read_buffer: options.sockets.read_buffer,
-        fragments_max,
-    }
+    websocket::Limits { message_max: options.message_max_bytes, read_buffer: READ_BUFFER, fragments_max }
 }
 
 /// A response with the reason as JSON; without a body for HEAD.
@@ -407,19 +415,19 @@ impl SocketProtocol {
                     return None;
                 }
                 Ok(Some(Event::Text(text))) => {
-                    self.is_enlarged |= text.len() > options.sockets.read_buffer;
+                    self.is_enlarged |= text.len() > READ_BUFFER;
                     if let Some(ask) = self.message(text.as_bytes(), options, now, out) {
                         return Some(ask);
                     }
                 }
                 Ok(Some(Event::Binary(bytes))) => {
-                    self.is_enlarged |= bytes.len() > options.sockets.read_buffer;
+                    self.is_enlarged |= bytes.len() > READ_BUFFER;
                     if let Some(ask) = self.message(&bytes, options, now, out) {
                         return Some(ask);
                     }
                 }
                 Ok(Some(Event::Ping | Event::Pong)) => {
-                    if !self.budget.spend(options, now) && self.budget.is_error_too_many(options, now) {
+                    if !self.budget.spend(options, now) && self.budget.is_error_too_many(now) {
                         self.close(1008, "too many control frames", now);
                         out.append(self.inner.output());
                         return Some(Ask::Misbehaved);
@@ -448,15 +456,15 @@ impl SocketProtocol {
                 Err(error) => error,
             }
         } else {
-            let (rate, burst) = options.sockets.commands;
+            let GatewayOptions { commands_per_s: rate, commands_burst: burst, .. } = options;
             RequestError::Limit(format!("Too many messages: at most {rate} per second, {burst} at once"))
         };
-        Some(if self.mistake(&error, options, now, out) { Ask::Misbehaved } else { Ask::Mistaken })
+        Some(if self.mistake(&error, now, out) { Ask::Misbehaved } else { Ask::Mistaken })
     }
 
-    fn mistake(&mut self, error: &RequestError, options: &GatewayOptions, now: MonoNs, out: &mut Vec<u8>) -> bool {
+    fn mistake(&mut self, error: &RequestError, now: MonoNs, out: &mut Vec<u8>) -> bool {
         websocket::frame_text(out, |out| message::error(&error.message(), out));
-        let over = self.budget.is_error_too_many(options, now);
+        let over = self.budget.is_error_too_many(now);
         if over {
             self.close(1008, "too many errors", now);
             out.append(self.inner.output());
@@ -474,7 +482,7 @@ impl SocketProtocol {
 
 /// How many messages and errors a client may still send: a token bucket.
 struct MessageBudget {
-    left: u32,
+    left: u64,
     filled: MonoNs,
     errors: u32,
     errors_since: MonoNs,
@@ -482,30 +490,29 @@ struct MessageBudget {
 
 impl MessageBudget {
     const fn new(options: &GatewayOptions, now: MonoNs) -> Self {
-        Self { left: options.sockets.commands.1, filled: now, errors: 0, errors_since: now }
+        Self { left: options.commands_burst, filled: now, errors: 0, errors_since: now }
     }
 
     /// Takes a message; `false` if none is allowed now.
     fn spend(&mut self, options: &GatewayOptions, now: MonoNs) -> bool {
-        let (rate, burst) = options.sockets.commands;
-        let token_ns = SECOND / u64::from(rate.max(1));
+        let token_ns = SECOND / options.commands_per_s.max(1);
         let tokens = now.since(self.filled) / token_ns;
         if tokens > 0 {
-            self.left = self.left.saturating_add(u32::try_from(tokens).unwrap_or(u32::MAX)).min(burst);
+            self.left = self.left.saturating_add(tokens).min(options.commands_burst);
             self.filled = self.filled.plus(tokens * token_ns);
         }
         let some = self.left > 0;
-        self.left -= u32::from(some);
+        self.left -= u64::from(some);
         some
     }
 
-    /// Counts an error; `true` if there were too many within ten seconds.
-    fn is_error_too_many(&mut self, options: &GatewayOptions, now: MonoNs) -> bool {
-        if now.since(self.errors_since) > 10 * SECOND {
+    /// Counts an error; `true` if there were too many.
+    fn is_error_too_many(&mut self, now: MonoNs) -> bool {
+        if now.since(self.errors_since) > ERRORS_WITHIN_NS {
             self.errors = 0;
             self.errors_since = now;
         }
         self.errors += 1;
-        self.errors >= options.sockets.errors_max
+        self.errors >= ERRORS_MAX
     }
 }

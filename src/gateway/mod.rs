@@ -68,7 +68,7 @@ use crate::stage::{Alarm, Sleep, Stage, WAIT_MAX};
 use crate::time::{MS, MonoNs, SECOND};
 
 pub use clients::PROBES_MAX;
-pub use options::GatewayOptions;
+pub use options::{GatewayOptions, GatewaySettings};
 pub use view::Clocks;
 
 /// Connections accepted in one turn, so that many new ones do not delay others.
@@ -110,8 +110,8 @@ pub struct GatewayParts {
     pub index: usize,
     /// Clocks of quotes and of clients.
     pub clocks: Clocks,
-    /// Limits and choices.
-    pub options: GatewayOptions,
+    /// Sections of the configuration, and what the process decides.
+    pub settings: GatewaySettings,
     /// Accepts clients; `None` for a gateway that has only local ones.
     pub listener: Option<Listener>,
     /// Receives admin calls, if they are enabled.
@@ -148,15 +148,15 @@ impl Gateway {
     /// If the system provides no poll.
     pub fn new(parts: GatewayParts) -> io::Result<(Self, Alarm)> {
         let GatewayParts { directory, matrix, days, books, changes, opportunities, board, .. } = parts;
-        let GatewayParts { index, clocks, options, listener, admin, .. } = parts;
+        let GatewayParts { index, clocks, settings, listener, admin, .. } = parts;
         let now = clocks.clients.now();
         let poller = Poller::new()?;
         let mut acceptor = Acceptor::new(listener, now);
         acceptor.register(poller.registry(), LISTENER)?;
         let alarm = poller.alarm().clone();
-        let limits = (options.subscriptions.client_bytes_max, options.subscriptions.prices_bytes_max());
+        let limits = (settings.gateway.client_bytes_max, settings.gateway.prices_bytes_max());
         let subscriptions =
-            Subscriptions::new(Arc::clone(&directory), Arc::clone(&changes), &options.prices.venues, limits);
+            Subscriptions::new(Arc::clone(&directory), Arc::clone(&changes), &settings.price_order, limits);
         let hops = [Hop::WireToPrice, Hop::WireToAlert];
         let services = Services::new(
             Prices::new(subscriptions, changes, now),
@@ -167,7 +167,7 @@ impl Gateway {
         );
         let gateway = Self {
             name: format!("gateway-{}", index + 1),
-            view: View::new(Sources { options, directory, matrix, days, books, board, index, clocks }),
+            view: View::new(Sources { settings, directory, matrix, days, books, board, index, clocks }),
             acceptor,
             clients: Clients::new(now),
             local: Vec::new(),
@@ -235,8 +235,8 @@ impl Gateway {
         let snapshot = self.view.snapshot();
         // The limit is for all gateways together: which of them accepts a connection is random.
         let open: u64 = snapshot.board.gateways.iter().map(|gateway| gateway.clients.connections.value()).sum();
-        let admission = snapshot.options.clients.addresses.enter(transport.peer());
-        let is_probe = open >= snapshot.options.clients.connections_max as u64 || admission.is_none();
+        let admission = snapshot.settings.addresses.enter(transport.peer());
+        let is_probe = open >= snapshot.settings.gateway.clients_max as u64 || admission.is_none();
         let gauges = snapshot.gauges();
         if is_probe {
             gauges.clients.refused.add(1)
@@ -355,7 +355,7 @@ impl Gateway {
             let snapshot = self.view.snapshot();
             let Some(client) = self.clients.get_mut(key) else { return };
             let is_waiting = client.kind == ClientKind::Http && client.outbox.is_blocked();
-            if is_waiting || !client.ended && !client.connection.wants_bytes(snapshot.options) {
+            if is_waiting || !client.ended && !client.connection.wants_bytes(&snapshot.settings.gateway) {
                 return self.clients.settle(key, &snapshot);
             }
             if client.ended {
@@ -365,7 +365,7 @@ impl Gateway {
                 Ok(ReadOutcome::Bytes(length)) => {
                     self.out.clear();
                     let bytes = &self.buffer[..length];
-                    client.connection.receive(bytes, snapshot.options, snapshot.client_now, &mut self.out);
+                    client.connection.receive(bytes, &snapshot.settings.gateway, snapshot.client_now, &mut self.out);
                     if !self.clients.write(key, &self.out, snapshot.client_now) {
                         return;
                     }
@@ -391,7 +391,7 @@ impl Gateway {
                 return false;
             }
             let snapshot = self.view.snapshot();
-            let (options, now) = (snapshot.options, snapshot.client_now);
+            let (options, now) = (&snapshot.settings.gateway, snapshot.client_now);
             let Some((client, totals)) = self.clients.entry(key) else { return true };
             self.out.clear();
             let waits = client.kind == ClientKind::Http && client.outbox.is_blocked();
@@ -400,7 +400,7 @@ impl Gateway {
             client.listens = client.connection.is_listening();
             let sent = if self.out.is_empty() { Sent::All } else { client.write_queued(&self.out, now, totals) };
             let is_too_slow =
-                client.kind == ClientKind::Socket && client.outbox.waiting() > 2 * options.clients.outbox_max;
+                client.kind == ClientKind::Socket && client.outbox.waiting() > 2 * options.outbox_max_bytes;
             if sent == Sent::Gone || is_too_slow {
                 client.transport.forget_unsent();
                 totals.slow += u64::from(is_too_slow);

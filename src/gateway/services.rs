@@ -18,6 +18,7 @@ use crate::gateway::wanted::Wanted;
 use crate::metrics::latency::Recorder;
 use crate::protocol::message;
 use crate::protocol::request::{Action, Command, RequestError};
+use crate::time::MS;
 use crate::wire::websocket::frame_text;
 
 /// See the file's head.
@@ -131,9 +132,9 @@ impl Services {
         let Some(client) = clients.get(key) else { return };
         let requested = self.prices.subscriptions.requested(client.prices.set);
         let mut wanted = Wanted::of(requested, self.books.watches_of(&client.books.watched));
-        wanted.apply(command, snapshot.options, snapshot.books.levels());
+        wanted.apply(command, snapshot.books.levels());
         let watched = &client.books.watched;
-        let checked = wanted.check(snapshot.options).and_then(|()| match command.books {
+        let checked = wanted.check(&snapshot.settings.gateway).and_then(|()| match command.books {
             Some(_) => self.books.check(&wanted.books, watched, snapshot),
             None => Ok(()),
         });
@@ -173,7 +174,7 @@ impl Services {
         let (before, followed_before) = (client.prices.set, client.opportunities.follows);
         let demand_before = client.opportunities.demand;
         let extended = command.extended.filter(|_| subscribes).unwrap_or(client.prices.extended);
-        let interval = command.interval_ms.filter(|_| subscribes).map(|ms| snapshot.options.prices.interval(ms));
+        let interval = command.interval_ms.filter(|_| subscribes).map(interval_ns);
         let request = SubscriptionRequest {
             live: interval.unwrap_or(client.prices.interval).is_none(),
             format: if extended { PriceFormat::Extended } else { PriceFormat::Plain },
@@ -278,4 +279,12 @@ struct ServiceNews {
     /// and those whose open opportunities it may receive, if it follows them.
     followed: Vec<NewSymbol>,
     prices: IndexSet,
+}
+
+/// Shortest and longest interval of a client in milliseconds. A request for another one is moved to the nearer limit.
+const INTERVAL_MS: (u64, u64) = (10, 60_000);
+
+/// The interval of a client that asked for `interval_ms`, in nanoseconds; `None` means every change.
+fn interval_ns(interval_ms: u64) -> Option<u64> {
+    (interval_ms > 0).then(|| interval_ms.clamp(INTERVAL_MS.0, INTERVAL_MS.1) * MS)
 }

@@ -10,6 +10,9 @@ use mio::{Registry, Token};
 use crate::gateway::options::GatewayOptions;
 use crate::net::{Link, ReadOutcome};
 
+/// Most unsent bytes in the kernel in addition to one write: about 30 prices.
+const UNSENT_MAX: u32 = 4096;
+
 /// See the file's head.
 pub enum Transport {
     /// A socket.
@@ -22,8 +25,8 @@ impl Transport {
     /// Sets the limits of the kernel for this client. Memory has its own.
     pub fn limit(&mut self, options: &GatewayOptions) {
         if let Self::Socket(link) = self {
-            link.limit_send_buffer(options.clients.send_buffer);
-            link.limit_unsent(options.clients.unsent_max);
+            link.limit_send_buffer(options.send_buffer_bytes);
+            link.limit_unsent(UNSENT_MAX);
             link.limit_unacknowledged(options.unacknowledged_within());
         }
     }

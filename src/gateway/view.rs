@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::Cache;
 
-use crate::gateway::options::GatewayOptions;
+use crate::gateway::options::GatewaySettings;
 use crate::market::opportunity::Opportunity;
 use crate::market::quote::Origin;
 use crate::market::{Directory, PairId, VenueId};
@@ -71,7 +71,7 @@ impl PriceFormat {
 
 /// Owner of what a turn reads.
 pub struct View {
-    options: GatewayOptions,
+    settings: GatewaySettings,
     directory: Arc<Directory>,
     cache: Cache<SharedMatrix, Arc<QuoteMatrix>>,
     matrix: Arc<QuoteMatrix>,
@@ -88,8 +88,8 @@ pub struct View {
 
 /// What a [`View`] is built from.
 pub struct Sources {
-    /// Limits.
-    pub options: GatewayOptions,
+    /// Limits and choices.
+    pub settings: GatewaySettings,
     /// Names.
     pub directory: Arc<Directory>,
     /// Quotes.
@@ -110,14 +110,14 @@ impl View {
     /// A view at the present time.
     #[must_use]
     pub fn new(sources: Sources) -> Self {
-        let Sources { options, directory, matrix, days, books, board, index, clocks } = sources;
+        let Sources { settings, directory, matrix, days, books, board, index, clocks } = sources;
         let (quote_now, client_now) = clocks.read();
         Self {
             matrix: matrix.load_full(),
             cache: Cache::new(matrix),
             unix: clocks.quotes.unix(),
             turn: 0,
-            options,
+            settings,
             directory,
             days,
             books,
@@ -144,7 +144,7 @@ impl View {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot<'_> {
         Snapshot {
-            options: &self.options,
+            settings: &self.settings,
             directory: &self.directory,
             matrix: &self.matrix,
             days: &self.days,
@@ -175,8 +175,8 @@ impl View {
 /// What the parts of the gateway read in a turn.
 #[derive(Clone, Copy)]
 pub struct Snapshot<'a> {
-    /// Limits.
-    pub options: &'a GatewayOptions,
+    /// Limits and choices.
+    pub settings: &'a GatewaySettings,
     /// Names.
     pub directory: &'a Directory,
     /// Quotes.
@@ -227,14 +227,14 @@ impl<'a> Snapshot<'a> {
     #[must_use]
     pub fn fresh(&self, pair: PairId) -> Option<CellQuote> {
         let cell = self.matrix.load(pair);
-        cell.is_fresh(self.quote_now, self.options.prices.stale_after_ns).then_some(cell)
+        cell.is_fresh(self.quote_now, self.settings.quotes.stale_after_ns()).then_some(cell)
     }
 
     /// The state under which a client of `format` receives `cell`: a fresh price, a halted one, a last known one, or
     /// `None` if it receives nothing.
     #[must_use]
     pub fn shown(&self, cell: &CellQuote, format: PriceFormat) -> Option<&'static str> {
-        let stale_after_ns = self.options.prices.stale_after_ns;
+        let stale_after_ns = self.settings.quotes.stale_after_ns();
         if cell.is_fresh(self.quote_now, stale_after_ns) {
             return Some("fresh");
         }

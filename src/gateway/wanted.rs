@@ -2,11 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+/// Levels a side if a client does not specify them.
+const LEVELS_DEFAULT: usize = 10;
+
 use crate::gateway::books::watches::BookWatch;
 use crate::gateway::options::GatewayOptions;
 use crate::gateway::prices::subscriptions::RequestedNames;
 use crate::matrix::books::LEVELS_MAX;
-use crate::protocol::request::{Action, BookName, Command, RequestError};
+use crate::protocol::request::{Action, BookName, Command, NAME_BYTES_MAX, NAMES_BYTES_MAX, NAMES_MAX, RequestError};
 
 /// Symbols and exchanges of a client, and its order books with their levels a side.
 pub struct Wanted {
@@ -34,8 +37,8 @@ impl Wanted {
     }
 
     /// Applies a request. This process stores `levels_max` levels a side; 0 if it stores no books.
-    pub fn apply(&mut self, command: &Command, options: &GatewayOptions, levels_max: usize) {
-        self.apply_books(command, options, levels_max);
+    pub fn apply(&mut self, command: &Command, levels_max: usize) {
+        self.apply_books(command, levels_max);
         let exchanges = command.exchanges.as_deref().unwrap_or_default();
         for (list, names) in [(&mut self.symbols, command.symbols.as_slice()), (&mut self.exchanges, exchanges)] {
             match command.action {
@@ -52,12 +55,12 @@ impl Wanted {
     }
 
     /// A book that is already watched is watched at the new depth.
-    fn apply_books(&mut self, command: &Command, options: &GatewayOptions, levels_max: usize) {
+    fn apply_books(&mut self, command: &Command, levels_max: usize) {
         let named = command.books.as_deref().unwrap_or_default();
         if named.is_empty() {
             return;
         }
-        let levels = command.levels.map_or(options.books.levels, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let levels = command.levels.map_or(LEVELS_DEFAULT, |n| usize::try_from(n).unwrap_or(usize::MAX));
         let levels = levels.clamp(1, if levels_max > 0 { levels_max } else { LEVELS_MAX });
         let indexes = self.books.iter().enumerate().map(|(at, (name, _))| (name.clone(), at));
         let mut indexes: HashMap<BookName, usize> = indexes.collect();
@@ -88,28 +91,22 @@ impl Wanted {
         let limit = |text: String| Err(RequestError::Limit(text));
         let of_books = || self.books.iter().flat_map(|(name, _)| [&name.symbol, &name.exchange]);
         let all = || self.symbols.iter().chain(&self.exchanges).chain(of_books());
-        if self.symbols.len().max(self.exchanges.len()) > options.subscriptions.names_max {
-            return limit(format!(
-                "Too many names: at most {} symbols and {0} exchanges",
-                options.subscriptions.names_max
-            ));
+        if self.symbols.len().max(self.exchanges.len()) > NAMES_MAX {
+            return limit(format!("Too many names: at most {NAMES_MAX} symbols and {NAMES_MAX} exchanges"));
         }
-        if all().any(|name| name.len() > options.subscriptions.name_max) {
-            return limit(format!("Name too long: at most {} bytes", options.subscriptions.name_max));
+        if all().any(|name| name.len() > NAME_BYTES_MAX) {
+            return limit(format!("Name too long: at most {NAME_BYTES_MAX} bytes"));
         }
-        if self.symbols.len() * self.exchanges.len() > options.subscriptions.pairs_max {
-            return limit(format!(
-                "Too many pairs: at most {} symbols times exchanges",
-                options.subscriptions.pairs_max
-            ));
+        if self.symbols.len() * self.exchanges.len() > options.pairs_max {
+            return limit(format!("Too many pairs: at most {} symbols times exchanges", options.pairs_max));
         }
-        if self.symbols.len() * self.exchanges.len() + self.books.len() > options.subscriptions.pairs_max {
-            return limit(format!("Too many books: at most {} with all pairs", options.subscriptions.pairs_max));
+        if self.symbols.len() * self.exchanges.len() + self.books.len() > options.pairs_max {
+            return limit(format!("Too many books: at most {} with all pairs", options.pairs_max));
         }
         let mut shown = Vec::new();
         all().for_each(|name| crate::protocol::string(name, &mut shown));
-        if shown.len() > options.subscriptions.names_bytes_max {
-            return limit(format!("Names too long: at most {} bytes in all", options.subscriptions.names_bytes_max));
+        if shown.len() > NAMES_BYTES_MAX {
+            return limit(format!("Names too long: at most {NAMES_BYTES_MAX} bytes in all"));
         }
         Ok(())
     }

@@ -4,7 +4,21 @@
 use crate::market::Level;
 use crate::market::quote::Source;
 pub use crate::metrics::reasons::BookVoid;
+use crate::settings::section;
 use crate::time::{MonoNs, UnixNs};
+
+section! {
+    /// Order books, on connections separate from those of prices.
+    #[derive(Copy)]
+    BookOptions {
+        /// Levels per side that are kept for each instrument on each venue that offers books. 0: no books are
+        /// requested.
+        levels: usize = 20, 0..=1000;
+        /// Milliseconds between two states of a book sent to a subscriber, and the longest delay before a subscriber
+        /// learns that the book is void.
+        beat_ms: u64 = 100, 10..=60_000;
+    }
+}
 
 /// Which side of the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,6 +5,9 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::ops::RangeInclusive;
+
+use crate::settings::{Given, Setting};
 
 /// A non-negative decimal, `mantissa / 10^scale`; at most 19 significant digits, at most 19 decimals.
 #[derive(Clone, Copy, Default)]
@@ -391,6 +394,35 @@ impl fmt::Display for DecimalError {
             Self::Negative => "a number below zero",
             Self::TooLong => "more digits than 19",
         })
+    }
+}
+
+/// Percentages have at most this many decimals, so that the detector's threshold is exact.
+const PERCENT_DECIMALS_MAX: u8 = 6;
+
+impl Setting for Decimal {
+    fn set(&mut self, given: Given<'_>, bounds: &RangeInclusive<u64>) -> Result<(), String> {
+        let expected = self.expected(bounds);
+        let refused = |what: &str| format!("{} is {what}, expected {expected}", given.shown());
+        let text = given.number().ok_or_else(|| refused("not a number"))?;
+        let number = Self::parse(text.replace('_', "").as_bytes()).map_err(|why| refused(&why.to_string()))?;
+        let (least, most) = (Self::new(*bounds.start(), 0), Self::new(*bounds.end(), 0));
+        if number < least || number > most {
+            return Err(refused("out of range"));
+        }
+        if number.normalised().scale() > PERCENT_DECIMALS_MAX {
+            return Err(refused("finer than six decimals"));
+        }
+        *self = number;
+        Ok(())
+    }
+
+    fn toml(&self) -> String {
+        self.to_string()
+    }
+
+    fn expected(&self, bounds: &RangeInclusive<u64>) -> String {
+        format!("a number from {} to {} with at most six decimals", bounds.start(), bounds.end())
     }
 }
 

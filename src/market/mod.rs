@@ -7,6 +7,7 @@ pub mod opportunity;
 pub mod precision;
 pub mod quote;
 pub mod refusal;
+pub mod rule;
 pub mod statistics;
 pub mod survival;
 

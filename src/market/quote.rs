@@ -2,7 +2,25 @@
 
 use crate::market::{Decimal, InstrumentId, VenueId};
 use crate::metrics::reasons::BookVoid;
-use crate::time::{MonoNs, UnixNs};
+use crate::settings::section;
+use crate::time::{MS, MonoNs, UnixNs};
+
+section! {
+    /// Validity of quotes.
+    #[derive(Copy)]
+    QuoteOptions {
+        /// Milliseconds after which a quote without an update is no longer used as a price.
+        stale_after_ms: u64 = 30_000, 100..=3_600_000;
+    }
+}
+
+impl QuoteOptions {
+    /// [`Self::stale_after_ms`] in nanoseconds.
+    #[must_use]
+    pub const fn stale_after_ns(&self) -> u64 {
+        self.stale_after_ms * MS
+    }
+}
 
 /// One side of a top of book.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

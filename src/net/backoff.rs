@@ -2,13 +2,8 @@
 //! venue asks for them. Pure: time comes in, a time comes out. One per venue, on its feed thread.
 
 use crate::random::Random;
-use crate::time::{MS, MonoNs, SECOND};
+use crate::time::{MonoNs, SECOND};
 
-/// First wait unless configured otherwise, before jitter, in nanoseconds.
-pub const FIRST_NS: u64 = 250 * MS;
-/// Longest wait of our own unless configured otherwise, in nanoseconds; a venue may ask for more. With it a venue is back
-/// within 30 s of being well, even when an attempt that hangs had begun just before.
-pub const LONGEST_NS: u64 = 15 * SECOND;
 /// Attempts that any [`WINDOW_NS`] may hold, see [`attempts_max`]. The strictest venue bans at five times as many.
 pub const ATTEMPTS_MAX: usize = 60;
 /// Attempts of each connection in [`WINDOW_NS`], besides the paced ones, where that is more than [`ATTEMPTS_MAX`]: each may
@@ -264,7 +259,11 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::MS;
     use proptest::prelude::*;
+
+    const FIRST_NS: u64 = 250 * MS;
+    const LONGEST_NS: u64 = 15 * SECOND;
 
     fn new(seed: u64) -> Backoff {
         Backoff::new(seed, FIRST_NS, LONGEST_NS)

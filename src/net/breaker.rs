@@ -10,7 +10,7 @@
 //! also have lasted [`BreakerOptions::after_ns`]. A ban opens at once, for as long as it was asked for.
 
 use crate::metrics::{BreakerGauges, BreakerState};
-use crate::time::{MS, MonoNs, SECOND};
+use crate::time::{MS, MonoNs};
 
 /// When a breaker opens and closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +23,6 @@ pub struct BreakerOptions {
     pub open_ns: u64,
     /// So many successes in a row close it again; at least 1.
     pub successes: u32,
-}
-
-impl Default for BreakerOptions {
-    fn default() -> Self {
-        Self { failures: 5, after_ns: 15 * SECOND, open_ns: 15 * SECOND, successes: 3 }
-    }
 }
 
 /// One address and how it has answered.
@@ -173,10 +167,13 @@ pub const GOOD_NS: u64 = 5000 * MS;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::SECOND;
     use BreakerState::{Closed, HalfOpen, Open};
     use proptest::prelude::*;
 
     const AT_ONCE: BreakerOptions = BreakerOptions { failures: 5, after_ns: 0, open_ns: 60 * SECOND, successes: 3 };
+    const USUAL: BreakerOptions =
+        BreakerOptions { failures: 5, after_ns: 15 * SECOND, open_ns: 15 * SECOND, successes: 3 };
 
     /// Open since `at`.
     fn open(at: MonoNs) -> Breaker {
@@ -226,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_short_interruption_opens_nothing_and_a_long_one_does() {
-        let mut breaker = Breaker::new(BreakerOptions::default());
+        let mut breaker = Breaker::new(USUAL);
         for second in 0..15 {
             assert!(!breaker.failed(MonoNs(second * SECOND)), "after {second} s");
         }
@@ -235,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_ban_opens_it_for_as_long_as_it_lasts_and_a_shorter_one_does_not_end_it() {
-        let mut breaker = Breaker::new(BreakerOptions::default());
+        let mut breaker = Breaker::new(USUAL);
         assert!(breaker.banned(MonoNs(0), 600 * SECOND));
         assert!(!breaker.banned(MonoNs(SECOND), 7 * SECOND));
         assert_eq!((breaker.state(), breaker.ready_at()), (Open, MonoNs(600 * SECOND)));

@@ -7,6 +7,13 @@ use serde_json::Value;
 
 use crate::market::opportunity::Proof;
 
+/// Most symbols, and most exchanges, of one client.
+pub const NAMES_MAX: usize = 1024;
+/// Most bytes of one name.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Most bytes of all names of a client as JSON, as its replies repeat them.
+pub const NAMES_BYTES_MAX: usize = 48 * 1024;
+
 /// A parsed request, in the order in which it is applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Command {

@@ -1,48 +1,32 @@
 //! `/api/status`, the page behind the dashboard and `spreadwire top`, and `/api/instruments`. Like health and metrics,
 //! they are read from the [`Board`](crate::metrics::Board).
 
-use crate::market::quote::Source;
-use crate::market::{Decimal, Directory, VenueId};
+use crate::market::book::BookOptions;
+use crate::market::quote::{QuoteOptions, Source};
+use crate::market::rule::DetectorOptions;
+use crate::market::{Directory, VenueId};
 use crate::metrics::{Counter, DetectorGauges, GatewayGauges, VenueGauges};
 use crate::protocol::health::Health;
+use crate::protocol::request::{NAME_BYTES_MAX, NAMES_BYTES_MAX, NAMES_MAX};
 use crate::protocol::{Object, array, object};
 use crate::time::MonoNs;
 
-/// Limits of this process that clients may want to know.
+/// Limits of this process that clients may want to know, except for those of [`Health`] and of
+/// [requests](crate::protocol::request).
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceLimits {
-    /// Most simultaneous connections.
-    pub clients_max: u64,
-    /// Most simultaneous SSE streams.
-    pub streams_max: u64,
     /// Most pairs (symbols × exchanges) of one client.
     pub pairs_max: u64,
-    /// Most symbols of one client; also the most exchanges.
-    pub names_max: u64,
-    /// Greatest length of one name, in bytes.
-    pub name_bytes_max: u64,
-    /// Greatest length of all names of one client as JSON, in bytes.
-    pub names_bytes_max: u64,
     /// Milliseconds between two bursts of a plain client.
     pub beat_ms: u64,
     /// Milliseconds between two bursts of a stream.
     pub stream_beat_ms: u64,
-    /// Age in milliseconds above which a quote is not used as a price.
-    pub stale_after_ms: u64,
-    /// Spread in percent above which an opportunity opens.
-    pub threshold_pct: Decimal,
-    /// Whether the threshold applies before fees (`gross`) or after them (`net`).
-    pub threshold_on: &'static str,
-    /// Milliseconds within which an opportunity is alerted at most once.
-    pub debounce_ms: u64,
-    /// Levels per side of order books; 0 if there are no order books.
-    pub book_levels: u64,
-    /// Milliseconds between two states of an order book sent to a subscriber.
-    pub book_beat_ms: u64,
-    /// The part of the threshold at or below which an opportunity closes.
-    pub close_ratio: Decimal,
-    /// The weakest proof of an alert: `none`, `likely`, `proven`.
-    pub proof_min: &'static str,
+    /// Validity of quotes.
+    pub quotes: QuoteOptions,
+    /// Order books.
+    pub books: BookOptions,
+    /// When a spread is alerted.
+    pub detector: DetectorOptions,
 }
 
 /// Input of the page.
@@ -67,7 +51,7 @@ impl Status<'_> {
             array(health.on(), root.key("venues"), |at, out| self.venue(at, out));
             root.object("detector", |o| detector(o, &health.board.detector));
             root.object("gateway", |o| self.gateway(o));
-            root.object("limits", |o| limits(o, &self.limits));
+            root.object("limits", |o| limits(o, health, &self.limits));
             root.text("level", health.level());
             health.line(root);
             health.cluster(root);
@@ -196,17 +180,18 @@ fn detector(o: &mut Object<'_>, d: &DetectorGauges) {
     o.integer("ringPeak", d.ring_peak.value()).integer("ringSize", d.ring_size.value());
 }
 
-fn limits(o: &mut Object<'_>, limits: &ServiceLimits) {
-    o.integer("clientsMax", limits.clients_max).integer("streamsMax", limits.streams_max);
-    o.integer("pairsMax", limits.pairs_max).integer("namesMax", limits.names_max);
-    o.integer("nameBytesMax", limits.name_bytes_max).integer("namesBytesMax", limits.names_bytes_max);
+fn limits(o: &mut Object<'_>, health: &Health<'_>, limits: &ServiceLimits) {
+    let ServiceLimits { quotes, books, detector, .. } = limits;
+    o.integer("clientsMax", health.clients_max).integer("streamsMax", health.streams_max);
+    o.integer("pairsMax", limits.pairs_max).integer("namesMax", NAMES_MAX as u64);
+    o.integer("nameBytesMax", NAME_BYTES_MAX as u64).integer("namesBytesMax", NAMES_BYTES_MAX as u64);
     o.integer("beatMs", limits.beat_ms).integer("streamBeatMs", limits.stream_beat_ms);
-    o.integer("staleAfterMs", limits.stale_after_ms);
-    limits.threshold_pct.write(o.key("thresholdPct"));
-    o.text("thresholdOn", limits.threshold_on).integer("debounceMs", limits.debounce_ms);
-    o.integer("bookLevels", limits.book_levels).integer("bookBeatMs", limits.book_beat_ms);
-    limits.close_ratio.write(o.key("closeRatio"));
-    o.text("proofMin", limits.proof_min);
+    o.integer("staleAfterMs", quotes.stale_after_ms);
+    detector.threshold_pct.write(o.key("thresholdPct"));
+    o.text("thresholdOn", detector.threshold_on.word()).integer("debounceMs", detector.debounce_ms);
+    o.integer("bookLevels", books.levels as u64).integer("bookBeatMs", books.beat_ms);
+    detector.close_ratio.write(o.key("closeRatio"));
+    o.text("proofMin", detector.proof_min.word());
 }
 
 /// The body of `/api/instruments`: the exchanges that quote each instrument.

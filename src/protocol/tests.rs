@@ -3,11 +3,12 @@ use super::opportunity::{GroupOf, Moment, OpportunityUpdate, ProofOf};
 use super::request::{Action, BookName, Command, RequestError, parse};
 use super::survival::{SurvivalOf, SurvivalRow};
 use super::*;
-use crate::market::book::{BookStamp, BookView, BookVoid};
+use crate::market::book::{BookOptions, BookStamp, BookView, BookVoid};
 use crate::market::directory::VenueEntry;
 use crate::market::opportunity::{Class, CloseReason, Coexistence, LegSide, Proof};
 use crate::market::precision::{ClassCounts, PairPrecision};
-use crate::market::quote::{ExcessLag, Origin, Source};
+use crate::market::quote::{ExcessLag, Origin, QuoteOptions, Source};
+use crate::market::rule::DetectorOptions;
 use crate::market::statistics::DayStatistics;
 use crate::market::survival::{SurvivalCurve, SurvivalPoint};
 use crate::market::{Decimal, Directory, InstrumentId, Level, VenueId};
@@ -504,22 +505,12 @@ fn the_status_page_is_read_from_the_board() {
         },
         sources: "simulated",
         limits: status::ServiceLimits {
-            clients_max: 19_500,
-            streams_max: 10_000,
             pairs_max: 4096,
-            names_max: 1024,
-            name_bytes_max: 64,
-            names_bytes_max: 49_152,
             beat_ms: 500,
             stream_beat_ms: 1000,
-            stale_after_ms: 30_000,
-            threshold_pct: d("0.5"),
-            threshold_on: "gross",
-            close_ratio: d("0.8"),
-            proof_min: "none",
-            debounce_ms: 60_000,
-            book_levels: 20,
-            book_beat_ms: 100,
+            quotes: QuoteOptions::default(),
+            books: BookOptions::default(),
+            detector: DetectorOptions::default(),
         },
     };
     golden("status", &status.text());

@@ -20,7 +20,7 @@ use crate::feed::session::{Session, SessionParts, entries};
 use crate::handover::Handover;
 use crate::log;
 use crate::market::directory::VenueEntry;
-use crate::market::quote::{FeedEvent, LineId, Origin, Source};
+use crate::market::quote::{FeedEvent, LineId, Origin, QuoteOptions, Source};
 use crate::market::{Decimal, Directory, VenueId};
 use crate::matrix::days::DayTable;
 use crate::metrics::Board;
@@ -556,6 +556,8 @@ impl Lane {
                     pair_silence_ms: 0,
                     ..FeedOptions::default()
                 },
+                quotes: QuoteOptions::default(),
+                pairs: 1,
             };
             let entries = entries(&self.directory, self.id);
             let mut connection = Session::tops(parts, Arc::clone(&self.days), entries);

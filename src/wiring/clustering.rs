@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crossbeam::sync::Parker;
 
 use crate::cli::CommandFailure;
-use crate::cluster::ClusterOptions;
 use crate::cluster::follow::{Follow, FollowParts};
 use crate::cluster::history::History;
 use crate::cluster::lead::{Lead, LeadParts};
@@ -13,7 +12,8 @@ use crate::cluster::legacy::{Legacy, LegacyParts};
 use crate::cluster::publisher::{Publisher, PublisherParts};
 use crate::cluster::signals::{LeaderProgress, Pulse, SnapshotRequests};
 use crate::cluster::store::{Keys, Store};
-use crate::config::{Config, LegacyKeys, OwnUpstream};
+use crate::cluster::{ClusterSettings, LegacyKeys};
+use crate::config::Config;
 use crate::detector::Subscriber;
 use crate::handover::Handover;
 use crate::log;
@@ -25,47 +25,28 @@ use crate::matrix::days::DayTable;
 use crate::metrics::Board;
 use crate::net::switch::Switch;
 use crate::stage::Alarm;
-use crate::time::{Clock, MS};
+use crate::time::Clock;
 use crate::wiring::threads::ThreadRow;
 use crate::wiring::{FEED_RING, SharedParts};
 
 /// Capacity of the ring of messages from other instances to the lead thread.
 const CONTROL_RING: usize = 1024;
 
-/// The cluster options, if a cluster is configured. Gives this process a unique id, even if several have the same name.
-pub fn options(config: &Config) -> Option<ClusterOptions> {
-    let cluster = &config.cluster;
+/// The settings of the cluster, if one is configured. Gives this process a unique id, even if several have the same name.
+pub fn settings(config: &Config) -> Option<ClusterSettings> {
+    let cluster = config.cluster.clone();
     if cluster.redis.is_empty() {
         return None;
     }
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let called = if cluster.instance.is_empty() { &hostname } else { &cluster.instance };
-    let renew_ms = if cluster.renew_ms == 0 { cluster.lease_ms / 3 } else { cluster.renew_ms };
-    Some(ClusterOptions {
-        redis: cluster.redis.clone(),
-        sentinel_user: cluster.sentinel_user.clone(),
-        sentinel_password: cluster.sentinel_password.clone(),
-        ca_file: cluster.ca_file.clone(),
-        cert_file: cluster.cert_file.clone(),
-        key_file: cluster.key_file.clone(),
-        prefix: cluster.prefix.clone(),
-        instance: format!("{called}_{}_{}", std::process::id(), Clock::System.unix().ms()),
-        name: cluster.instance.clone(),
-        hostname,
-        lease_ns: cluster.lease_ms * MS,
-        renew_ns: renew_ms * MS,
-        tenure_ns: cluster.tenure_ms * MS,
-        call_ns: cluster.call_ms * MS,
-        stable_ns: cluster.stable_ms * MS,
-        alone: cluster.own_upstream == OwnUpstream::On,
-        legacy_keys: cluster.legacy_keys == LegacyKeys::On,
-        history: cluster.history.clone(),
-    })
+    let id = format!("{called}_{}_{}", std::process::id(), Clock::System.unix().ms());
+    Some(ClusterSettings { cluster, id, hostname })
 }
 
 /// Parts created before the detector, which writes to them and reads from them.
 pub struct Prepared {
-    options: ClusterOptions,
+    settings: ClusterSettings,
     directory: Arc<Directory>,
     matrix: SharedMatrix,
     days: Arc<DayTable>,
@@ -86,8 +67,8 @@ pub fn prepare(
     parts: &mut SharedParts,
     rings: &mut Vec<rtrb::Consumer<FeedEvent>>,
 ) -> Result<Option<Prepared>, CommandFailure> {
-    let Some(options) = parts.cluster.clone() else { return Ok(None) };
-    let checked = Store::new(&options).map_err(wrong_address)?.check();
+    let Some(settings) = parts.cluster.clone() else { return Ok(None) };
+    let checked = Store::new(&settings).map_err(wrong_address)?.check();
     match checked {
         Ok(()) => {}
         Err(why) if why.is_lasting() => return Err(CommandFailure::Unavailable(format!("cluster.redis: {why}"))),
@@ -99,7 +80,7 @@ pub fn prepare(
     let (ring, events) = rtrb::RingBuffer::new(FEED_RING);
     rings.push(events);
     Ok(Some(Prepared {
-        options,
+        settings,
         directory: Arc::clone(&parts.directory),
         matrix: Arc::clone(&parts.matrix),
         days: Arc::clone(&parts.days),
@@ -124,7 +105,7 @@ impl Prepared {
         switch: &Arc<Switch>,
         feeds: Vec<Alarm>,
     ) -> Result<(Vec<ThreadRow>, Vec<ThreadRow>), CommandFailure> {
-        let Self { options, directory, matrix, days, board, clock, changes, ring, alarm, parker } = self;
+        let Self { settings, directory, matrix, days, board, clock, changes, ring, alarm, parker } = self;
         let venues: Vec<VenueId> = (0..directory.venues().len()).map(|at| VenueId(at as u16)).collect();
         let wanted = Arc::new(SnapshotRequests::new(venues.len(), alarm.clone()));
         let (pulse, progress) = (Arc::new(Pulse::default()), Arc::new(LeaderProgress::new(directory.pairs())));
@@ -141,20 +122,20 @@ impl Prepared {
             control,
             lead: alarm.clone(),
             clock: clock.clone(),
-            history: History::open(&options).map_err(CommandFailure::Unavailable)?,
-            options: options.clone(),
+            history: History::open(&settings).map_err(CommandFailure::Unavailable)?,
+            settings: settings.clone(),
         })
         .map_err(wrong_address)?;
-        let legacy = options.legacy_keys.then(|| {
+        let legacy = (settings.cluster.legacy_keys == LegacyKeys::On).then(|| {
             Legacy::new(LegacyParts {
                 directory: Arc::clone(&directory),
                 matrix: Arc::clone(&matrix),
                 days: Arc::clone(&days),
                 clock: clock.clone(),
-                instance: options.instance.clone(),
-                hostname: options.hostname.clone(),
+                instance: settings.id.clone(),
+                hostname: settings.hostname.clone(),
                 order: config.price_order.clone(),
-                stale_after_ns: config.quotes.stale_after_ms * MS,
+                quotes: config.quotes,
             })
         });
         let publisher = Publisher::new(PublisherParts {
@@ -166,8 +147,8 @@ impl Prepared {
             wanted,
             pulse: Arc::clone(&pulse),
             clock: clock.clone(),
-            cluster: Keys::of(&options).map_err(wrong_address)?.cluster(),
-            instance: options.instance.clone(),
+            cluster: Keys::of(&settings.cluster).map_err(wrong_address)?.cluster(),
+            instance: settings.id.clone(),
         });
         let lead = Lead::new(LeadParts {
             directory,
@@ -183,7 +164,7 @@ impl Prepared {
             feeds,
             alarm: (alarm, parker),
             clock,
-            options,
+            settings,
         })
         .map_err(wrong_address)?;
         Ok((vec![ThreadRow::cold(Box::new(lead))], vec![ThreadRow::left_behind(Box::new(follow))]))

@@ -19,15 +19,14 @@ use signal_hook::iterator::Signals;
 
 use crate::cli::{CommandFailure, DemoArgs, ReplayArgs, SimArgs};
 use crate::cluster::{self, lead};
-use crate::config::{Config, Plan, ProofMin, ThresholdOn, VenueConfig};
-use crate::detector::{Detector, DetectorParts, Subscriber, scan};
+use crate::config::{Config, Plan, VenueConfig};
+use crate::detector::{Detector, DetectorParts, Subscriber};
 use crate::discovery::Catalogue;
-use crate::feed::{self, Feed, FeedParts, FeedVenue};
+use crate::feed::{Feed, FeedParts, FeedVenue};
 use crate::gateway::http::admin::AdminPort;
-use crate::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
+use crate::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts, GatewaySettings};
 use crate::last_known::{self, LastKnownParts, LastKnownStore};
 use crate::log;
-use crate::market::opportunity::Proof;
 use crate::market::quote::FeedEvent;
 use crate::market::{Directory, VenueId};
 use crate::matrix::books::BookTable;
@@ -36,9 +35,8 @@ use crate::matrix::days::DayTable;
 use crate::matrix::{MatrixWriter, QuoteMatrix, SharedMatrix};
 use crate::metrics::Board;
 use crate::metrics::cluster::ClusterBoard;
-use crate::net::breaker;
 use crate::net::dial;
-use crate::net::listen::{self, Addresses, Listener, Network};
+use crate::net::listen::{self, Listener};
 use crate::net::switch::Switch;
 use crate::net::tls::Trust;
 use crate::reload::FeedPort;
@@ -136,7 +134,7 @@ pub fn serve(
     for signal in [SIGINT, SIGTERM] {
         signals.add_signal(signal).map_err(|why| unavailable("signals", &why))?;
     }
-    let cluster = clustering::options(&config);
+    let cluster = clustering::settings(&config);
     let (reloading, admin) = Reloading::new(&config, plan, path);
     let directory = config.directory_with_room();
     catalogue.apply(&config.quoted(), &directory);
@@ -186,7 +184,7 @@ pub fn sim(args: SimArgs) -> Result<(), CommandFailure> {
         terminal::say(&format!("  truth about the books: {}", file.display()));
     }
     let rows = vec![ThreadRow::cold(Box::new(sim))];
-    let rows = vec![threads::start(rows, &crate::config::Threads::default(), None)?];
+    let rows = vec![threads::start(rows, &crate::config::ThreadOptions::default(), None)?];
     until_signal(signals, None, rows, &Heed::default())
 }
 
@@ -211,7 +209,7 @@ struct SharedParts {
     gateways: Vec<Gateway>,
     subscribers: Vec<Subscriber>,
     /// The cluster to join, if any.
-    cluster: Option<cluster::ClusterOptions>,
+    cluster: Option<cluster::ClusterSettings>,
     /// Receives admin calls, if they are enabled.
     admin: Option<AdminPort>,
 }
@@ -222,11 +220,11 @@ impl SharedParts {
         config: &Config,
         directory: Directory,
         clock: Clock,
-        cluster: Option<cluster::ClusterOptions>,
+        cluster: Option<cluster::ClusterSettings>,
         admin: Option<AdminPort>,
     ) -> Result<Self, CommandFailure> {
         let count = config.gateway.threads;
-        let options = gateway_options(config);
+        let settings = gateway_settings(config);
         let listener = bind(config.gateway.listen)?;
         let address = listener.address();
         let directory = Arc::new(directory);
@@ -234,7 +232,7 @@ impl SharedParts {
         let days = Arc::new(DayTable::new(directory.pairs()));
         let books = Arc::new(BookTable::new(directory.pairs(), config.books.levels));
         let mut board = Board::new(clock.now(), directory.columns(), count);
-        board.cluster = cluster.as_ref().map(|it| ClusterBoard::new(it.instance.clone(), directory.columns()));
+        board.cluster = cluster.as_ref().map(|it| ClusterBoard::new(it.id.clone(), directory.columns()));
         let board = Arc::new(board);
         let mut parts = Self {
             directory,
@@ -252,24 +250,24 @@ impl SharedParts {
         };
         for index in 1..count {
             let shared = listener.share().map_err(|why| unavailable(&address.to_string(), &why))?;
-            parts.add_gateway(&options, &matrix, shared, index)?;
+            parts.add_gateway(&settings, &matrix, shared, index)?;
         }
-        parts.add_gateway(&options, &matrix, listener, 0)?;
+        parts.add_gateway(&settings, &matrix, listener, 0)?;
         Ok(parts)
     }
 
     fn add_gateway(
         &mut self,
-        options: &GatewayOptions,
+        settings: &GatewaySettings,
         matrix: &SharedMatrix,
         listener: Listener,
         index: usize,
     ) -> Result<(), CommandFailure> {
         let (producer, consumer) = rtrb::RingBuffer::new(OPPORTUNITY_RING);
         let changes = Arc::new(Changes::new(self.directory.pairs()));
-        let mut options = options.clone();
+        let mut settings = settings.clone();
         if let Some(cluster) = &self.cluster {
-            options.status.instance.clone_from(&cluster.instance);
+            settings.instance.clone_from(&cluster.id);
         }
         let parts = GatewayParts {
             directory: Arc::clone(&self.directory),
@@ -282,7 +280,7 @@ impl SharedParts {
             index,
             // Clients stay on the system clock, also while quotes of a replay follow another.
             clocks: Clocks { quotes: self.clock.clone(), clients: Clock::System },
-            options,
+            settings,
             listener: Some(listener),
             admin: self.admin.clone(),
         };
@@ -301,7 +299,7 @@ impl SharedParts {
             subscribers: self.subscribers,
             board: self.board,
             clock: self.clock,
-            options: detector_options(config),
+            options: config.detector.within(&config.quotes),
         });
         (detector, alarm, self.gateways)
     }
@@ -347,7 +345,9 @@ fn run_live(
             changes,
             dialer: dialer.clone(),
             clock: clock.clone(),
-            options: feed_options(config),
+            options: config.feed,
+            quotes: config.quotes,
+            seed: None,
         })
         .map_err(|why| unavailable("a feed", &why))?;
         rows.push(vec![Box::new(feed) as Box<dyn Stage>]);
@@ -554,90 +554,17 @@ fn unavailable(what: &str, why: &std::io::Error) -> CommandFailure {
     CommandFailure::Unavailable(format!("{what}: {why}"))
 }
 
-fn detector_options(config: &Config) -> scan::DetectorOptions {
-    let detector = &config.detector;
-    scan::DetectorOptions {
-        threshold_pct: detector.threshold_pct,
-        threshold_on: match detector.threshold_on {
-            ThresholdOn::Gross => scan::Spread::Gross,
-            ThresholdOn::Net => scan::Spread::Net,
-        },
-        close_ratio: detector.close_ratio,
-        implausible_pct: detector.implausible_pct,
-        proof_min: match detector.proof_min {
-            ProofMin::None => Proof::Unproven,
-            ProofMin::Likely => Proof::Likely,
-            ProofMin::Proven => Proof::Proven,
-        },
-        debounce_ns: detector.debounce_ms * MS,
-        // A quote that is too old to be a price is too old for an alert, whatever `leg_age_max_ms` says.
-        leg_age_max_ns: detector.leg_age_max_ms.min(config.quotes.stale_after_ms) * MS,
-        leg_skew_max_ns: detector.leg_skew_max_ms * MS,
-        feed_score_min: detector.feed_score_min,
-        ..scan::DetectorOptions::default()
-    }
-}
-
-fn feed_options(config: &Config) -> feed::FeedOptions {
-    let feed = &config.feed;
-    feed::FeedOptions {
-        silence_ping_ms: feed.silence_ping_ms,
-        silence_max_ms: feed.silence_max_ms,
-        pair_silence_ms: feed.pair_silence_ms,
-        stale_after_ms: config.quotes.stale_after_ms,
-        backoff_first_ms: feed.backoff_first_ms,
-        backoff_max_ms: feed.backoff_max_ms,
-        breaker: breaker::BreakerOptions {
-            failures: feed.breaker_failures as u32,
-            after_ns: feed.breaker_after_ms * MS,
-            open_ns: feed.breaker_open_ms * MS,
-            successes: feed.breaker_successes as u32,
-        },
-        ..feed::FeedOptions::default()
-    }
-}
-
-fn gateway_options(config: &Config) -> GatewayOptions {
-    let gateway = &config.gateway;
-    let mut options = GatewayOptions::default();
-    options.prices.stale_after_ns = config.quotes.stale_after_ms * MS;
-    options.prices.beat_ms = gateway.beat_ms;
-    options.prices.venues.clone_from(&config.price_order);
-    options.books.beat_ns = config.books.beat_ms * MS;
-    options.streams.beat_ms = gateway.sse_beat_ms;
-    options.streams.streams_max = gateway.streams_max;
-    options.sockets.message_max = gateway.message_max_bytes;
-    options.sockets.ping_after_ns = gateway.ping_ms * MS;
-    options.sockets.pong_within_ns = gateway.pong_wait_ms * MS;
-    options.sockets.commands = (gateway.commands_per_s as u32, gateway.commands_burst as u32);
-    options.http.head.head_max = gateway.header_max_bytes;
-    options.http.head_within_ns = gateway.header_wait_ms * MS;
-    options.http.idle_within_ns = gateway.keep_alive_ms * MS;
-    options.clients.connections_max = clients_max(config);
-    // Validated with the rest of the configuration.
-    let proxies = Network::list(&gateway.proxies).unwrap_or_default();
-    options.clients.addresses = Addresses::new(gateway.address_clients_max, proxies);
-    options.clients.send_buffer = gateway.send_buffer_bytes;
-    options.clients.outbox_max = gateway.outbox_max_bytes;
-    options.clients.outboxes_max = gateway.outboxes_max_bytes / gateway.threads;
-    options.clients.progress_within_ns = gateway.write_stall_ms * MS;
-    options.subscriptions.pairs_max = gateway.pairs_max;
-    options.subscriptions.client_bytes_max = gateway.client_bytes_max;
-    options.subscriptions.clients_bytes_max = gateway.clients_bytes_max / gateway.threads;
-    options.status.threshold_pct = config.detector.threshold_pct;
-    options.status.threshold_on = match config.detector.threshold_on {
-        ThresholdOn::Gross => "gross",
-        ThresholdOn::Net => "net",
-    };
-    options.status.close_ratio = config.detector.close_ratio;
-    options.status.proof_min = match config.detector.proof_min {
-        ProofMin::None => "none",
-        ProofMin::Likely => "likely",
-        ProofMin::Proven => "proven",
-    };
-    options.status.debounce_ms = config.detector.debounce_ms;
+/// What all gateways are set to. The limits of one address are shared by all of them.
+fn gateway_settings(config: &Config) -> GatewaySettings {
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    options.status.instance = format!("{hostname}_{}_{}", std::process::id(), Clock::System.unix().ms());
-    options.status.hostname = hostname;
-    options
+    GatewaySettings {
+        gateway: GatewayOptions { clients_max: clients_max(config), ..config.gateway.clone() },
+        quotes: config.quotes,
+        books: config.books,
+        detector: config.detector,
+        price_order: config.price_order.clone(),
+        addresses: config.gateway.addresses(),
+        instance: format!("{hostname}_{}_{}", std::process::id(), Clock::System.unix().ms()),
+        hostname,
+    }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use crate::cli::{CommandFailure, ReplayArgs, Speed};
 use crate::config::Config;
-use crate::detector::scan;
 use crate::detector::{Detector, DetectorParts, Subscriber};
 use crate::market::PairId;
 use crate::market::opportunity::{Change, OpportunityEvent};
@@ -21,9 +20,7 @@ use crate::record::replay::{Discovery, Recording, Replay, ReplayPace, ReplayPart
 use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, HandClock};
 use crate::wiring::threads::{self, ThreadRow};
-use crate::wiring::{
-    FEED_RING, Heed, OPPORTUNITY_RING, SharedParts, detector_options, signals, terminal, until_signal,
-};
+use crate::wiring::{FEED_RING, Heed, OPPORTUNITY_RING, SharedParts, signals, terminal, until_signal};
 
 /// Runs a replay.
 ///
@@ -124,7 +121,7 @@ fn print(
     let (producer, opportunities) = rtrb::RingBuffer::new(OPPORTUNITY_RING);
     let changes = Arc::new(Changes::new(directory.pairs()));
     (0..directory.pairs() as u32).for_each(|pair| changes.watch(PairId(pair), true));
-    let (mut detector, alarm) = Detector::new(DetectorParts {
+    let (detector, alarm) = Detector::new(DetectorParts {
         directory: Arc::clone(&directory),
         matrix: writer,
         rings: vec![events],
@@ -136,9 +133,10 @@ fn print(
         }],
         board: Arc::clone(&board),
         clock: clock.clock(),
-        // The recorded clock jumps over long gaps.
-        options: scan::DetectorOptions { still_ns: u64::MAX, ..detector_options(config) },
+        options: config.detector.within(&config.quotes),
     });
+    // The recorded clock jumps over long gaps.
+    let mut detector = detector.on_jumping_clock();
     let mut printer = Printer {
         directory: Arc::clone(&directory),
         matrix,

@@ -3,7 +3,7 @@
 use std::thread::JoinHandle;
 
 use crate::cli::CommandFailure;
-use crate::config::{Pin, Spin, Threads};
+use crate::config::{Pin, Spin, ThreadOptions};
 use crate::log;
 use crate::metrics::Board;
 use crate::stage::{self, Idle, Stage, Stages, Stop};
@@ -48,7 +48,7 @@ const CORES_FOR_EACH: usize = 4;
 
 /// Whether feed, detector and gateway get threads of their own.
 #[must_use]
-pub fn each_alone(threads: &Threads, gateways: usize) -> bool {
+pub fn each_alone(threads: &ThreadOptions, gateways: usize) -> bool {
     threads.spin == Spin::On || threads.feeds > 1 || gateways > 1 || cores().len() >= CORES_FOR_EACH
 }
 
@@ -84,7 +84,7 @@ pub fn detach_log() -> Result<(), CommandFailure> {
 ///
 /// # Errors
 /// If the system cannot create a thread.
-pub fn start(rows: Vec<ThreadRow>, threads: &Threads, board: Option<&Board>) -> Result<Running, CommandFailure> {
+pub fn start(rows: Vec<ThreadRow>, threads: &ThreadOptions, board: Option<&Board>) -> Result<Running, CommandFailure> {
     let stop = Stop::default();
     let cores = cores();
     let hot = rows.iter().filter(|row| row.hot).count();
@@ -125,7 +125,7 @@ pub fn start(rows: Vec<ThreadRow>, threads: &Threads, board: Option<&Board>) -> 
     Ok(Running { stop, handles })
 }
 
-fn shortage(threads: &Threads, plenty: bool, hot: usize) -> String {
+fn shortage(threads: &ThreadOptions, plenty: bool, hot: usize) -> String {
     match (plenty, threads.spin, threads.pin) {
         (false, Spin::On, _) => format!(": too few to spin {hot} threads, so all wait and none is pinned"),
         (false, _, Pin::Auto) => format!(": too few to pin {hot} threads, so none is pinned"),

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use spreadwire::config::{Config, Pin, Spin, ThresholdOn};
+use spreadwire::config::{Config, Pin, Spin};
 use spreadwire::market::directory::AssetClaim;
+use spreadwire::market::rule::ThresholdOn;
 use spreadwire::venues::{DEFAULT_VENUES, VENUES};
 
 fn build(source: &str, environment: &[(&str, &str)]) -> Result<Config, String> {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use spreadwire::detector::{Detector, DetectorParts, scan};
+use spreadwire::detector::{Detector, DetectorParts};
 use spreadwire::gateway::Gateway;
 use spreadwire::gateway::transport::LocalClient;
 use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::{FeedEvent, Origin};
+use spreadwire::market::rule::DetectorOptions;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, Quote, VenueId};
 use spreadwire::matrix::QuoteMatrix;
 use spreadwire::matrix::days::DayTable;
@@ -60,7 +61,7 @@ impl Desk {
             subscribers: vec![subscriber],
             board: tables.board,
             clock: tables.clock,
-            options: scan::DetectorOptions { debounce_ns: SECOND, ..scan::DetectorOptions::default() },
+            options: DetectorOptions { debounce_ms: 1000, ..DetectorOptions::default() },
         });
         let follower = gateway.connect(1 << 20);
         let mut desk = Self { hand, ring, detector, gateway, follower, input: Vec::new() };

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use spreadwire::detector::{Detector, DetectorParts, Subscriber, scan};
+use spreadwire::detector::{Detector, DetectorParts, Subscriber};
 use spreadwire::feed::{Feed, FeedOptions, FeedParts, FeedVenue};
 use spreadwire::market::book::{BookView, Side};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{CloseReason, Leg, OpportunityEvent};
+use spreadwire::market::quote::QuoteOptions;
+use spreadwire::market::rule::DetectorOptions;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, VenueId};
 use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::changes::Changes;
@@ -20,7 +22,6 @@ use spreadwire::matrix::days::DayTable;
 use spreadwire::matrix::{CellState, QuoteMatrix, SharedMatrix};
 use spreadwire::metrics::reasons::{DecodeReason, DropReason};
 use spreadwire::metrics::{Board, LinkState, VenueGauges};
-use spreadwire::net::backoff;
 use spreadwire::net::dial;
 use spreadwire::net::listen::Listener;
 use spreadwire::net::switch::Switch;
@@ -141,10 +142,10 @@ impl Rig {
         let (told, alerts) = rtrb::RingBuffer::new(4096);
         let (matrix, writer) = QuoteMatrix::new(directory.pairs());
         let changes = Arc::new(Changes::new(directory.pairs()));
-        let options = scan::DetectorOptions {
-            debounce_ns: 0,
-            leg_age_max_ns: AGE_NS,
-            leg_skew_max_ns: AGE_NS,
+        let options = DetectorOptions {
+            debounce_ms: 0,
+            leg_age_max_ms: AGE_NS / MS,
+            leg_skew_max_ms: AGE_NS / MS,
             ..Default::default()
         };
         let (detector, alarm) = Detector::new(DetectorParts {
@@ -169,7 +170,9 @@ impl Rig {
             changes: crossbeam::channel::never(),
             dialer,
             clock: hand.clock(),
-            options: FeedOptions { seed: Some(1), ..FeedOptions::default() },
+            options: FeedOptions::default(),
+            quotes: QuoteOptions::default(),
+            seed: Some(1),
         })
         .unwrap();
         let (mut cells, mut had) = (Vec::new(), vec![VecDeque::new(); directory.pairs()]);
@@ -706,7 +709,7 @@ fn certificates_that_do_not_hold() {
     let counter = |v: &VenueGauges| v.dial.tls_refused.value();
     for fault in ["kind = \"tls_expired\"", "kind = \"tls_wrong_name\""] {
         // The wait for the next attempt is drawn, up to the longest one of the backoff.
-        let bound_ms = backoff::LONGEST_NS / MS + 5000;
+        let bound_ms = FeedOptions::default().backoff_max_ms + 5000;
         check(&Row { fault, bound_ms, counter, moves: everyone, tls: true, ..ROW }, false);
     }
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use spreadwire::gateway::http::assets;
-use spreadwire::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
+use spreadwire::gateway::{Clocks, Gateway, GatewayParts, GatewaySettings};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::{
     Change, Class, CloseReason, Coexistence, Group, Leg, LegSide, Opportunity, OpportunityEvent, Percent, Proof,
@@ -43,11 +43,11 @@ const LONG_BEAT_MS: u64 = 60_000;
 const SYMBOLS: [&str; 4] = ["BTC/USDT", "ETH/USDT", "SOL/USD", "SOL/USDT"];
 const VENUES: [&str; 3] = ["binance", "kraken", "coinbase"];
 
-/// Default options with a change.
-fn options(change: impl FnOnce(&mut GatewayOptions)) -> GatewayOptions {
-    let mut options = GatewayOptions::default();
-    change(&mut options);
-    options
+/// Default settings with a change.
+fn settings(change: impl FnOnce(&mut GatewaySettings)) -> GatewaySettings {
+    let mut settings = GatewaySettings::default();
+    change(&mut settings);
+    settings
 }
 
 struct Rig {
@@ -143,24 +143,19 @@ impl Write for Wire {
 
 impl Rig {
     fn new() -> Self {
-        Self::with(GatewayOptions::default())
+        Self::with(GatewaySettings::default())
     }
 
-    fn with(options: GatewayOptions) -> Self {
-        Self::keeping(options, 20)
-    }
-
-    /// With order books of `levels` levels a side.
-    fn keeping(options: GatewayOptions, levels: usize) -> Self {
-        let (mut rig, gateway) = Self::by_hand(options, levels, Clock::System);
+    fn with(settings: GatewaySettings) -> Self {
+        let (mut rig, gateway) = Self::by_hand(settings, Clock::System);
         rig.thread = Some(spawn(vec![Box::new(gateway)], None, Idle::Wait, rig.stop.clone()).unwrap());
         rig
     }
 
     /// On a clock that only the test moves.
-    fn on_hand(options: GatewayOptions) -> Self {
+    fn on_hand(settings: GatewaySettings) -> Self {
         let clock = HandClock::new(MonoNs(1000 * SECOND), UnixNs::from_ms(1_700_000_000_000));
-        let (mut rig, gateway) = Self::by_hand(options, 20, clock.clock());
+        let (mut rig, gateway) = Self::by_hand(settings, clock.clock());
         let gateway = Rc::new(RefCell::new(gateway));
         rig.hand = Some(Hand { gateway, clock });
         rig
@@ -177,7 +172,7 @@ impl Rig {
     }
 
     /// The same, with the stage to be turned by hand, on `clock`.
-    fn by_hand(options: GatewayOptions, levels: usize, clock: Clock) -> (Self, Gateway) {
+    fn by_hand(settings: GatewaySettings, clock: Clock) -> (Self, Gateway) {
         let venue = |name: &str| VenueEntry {
             name: name.into(),
             taker_fee_pct: "0.1".parse().unwrap(),
@@ -199,7 +194,7 @@ impl Rig {
         }
         let (events, opportunities) = rtrb::RingBuffer::new(64);
         let (changes, days) = (Arc::new(Changes::new(directory.pairs())), Arc::new(DayTable::new(directory.pairs())));
-        let books = Arc::new(BookTable::new(directory.pairs(), levels));
+        let books = Arc::new(BookTable::new(directory.pairs(), settings.books.levels));
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.address();
         let (gateway, alarm) = Gateway::new(GatewayParts {
@@ -212,7 +207,7 @@ impl Rig {
             board: Arc::clone(&board),
             index: 0,
             clocks: Clocks::both(&clock),
-            options,
+            settings,
             listener: Some(listener),
             admin: None,
         })
@@ -435,13 +430,13 @@ const BTC: &str =
 
 #[test]
 fn nothing_is_sent_on_connect() {
-    let rig = Rig::on_hand(GatewayOptions::default());
+    let rig = Rig::on_hand(GatewaySettings::default());
     assert_eq!(rig.client().collect(Duration::from_secs(2)), [""; 0]);
 }
 
 #[test]
 fn a_subscription_is_confirmed_and_its_prices_follow_at_once() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
     let mut client = rig.client();
     assert_eq!(
@@ -460,7 +455,7 @@ fn a_subscription_is_confirmed_and_its_prices_follow_at_once() {
 
 #[test]
 fn the_cross_product_comes_in_one_burst_in_order_of_subscription() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     for symbol in ["BTC/USDT", "ETH/USDT"] {
         for venue in ["binance", "kraken"] {
             rig.quote(symbol, venue, "10", "11");
@@ -484,7 +479,7 @@ fn the_cross_product_comes_in_one_burst_in_order_of_subscription() {
 
 #[test]
 fn every_fresh_price_comes_every_500_ms_changed_or_not() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
     let mut client = rig.client();
     client.subscribe(&["BTC/USDT"], &["binance"]);
@@ -497,7 +492,7 @@ fn every_fresh_price_comes_every_500_ms_changed_or_not() {
 
 #[test]
 fn unsubscribing_leaves_the_rest() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
     client.subscribe(&["BTC/USDT", "ETH/USDT"], &["binance"]);
@@ -557,7 +552,7 @@ fn names_are_repeated_as_the_client_spells_them_and_each_spelling_counts() {
 
 #[test]
 fn an_alert_is_sent_to_all_subscribers_of_the_symbol_for_any_exchanges() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     let (mut with, mut without, mut other) = (rig.client(), rig.client(), rig.client());
     with.subscribe(&["btc/usdt"], &["kraken"]);
     without.subscribe(&["BTC/USDT"], &[]);
@@ -576,7 +571,7 @@ fn an_alert_is_sent_to_all_subscribers_of_the_symbol_for_any_exchanges() {
 
 #[test]
 fn a_client_that_subscribes_later_receives_open_opportunities_at_once() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     rig.quote("BTC/USDT", "kraken", "42499", "42500");
     rig.quote("BTC/USDT", "binance", "42925", "42926");
     rig.opportunity("BTC/USDT", ("kraken", "42500"), ("binance", "42925"), Change::Opened, false);
@@ -620,7 +615,7 @@ fn stats_count_pairs() {
 
 #[test]
 fn a_stale_or_void_price_is_not_sent() {
-    let mut rig = Rig::on_hand(options(|o| o.prices.stale_after_ns = 300 * MS));
+    let mut rig = Rig::on_hand(settings(|o| o.quotes.stale_after_ms = 300));
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
     client.subscribe(&["BTC/USDT", "ETH/USDT"], &["binance", "coinbase"]);
@@ -633,7 +628,7 @@ fn a_stale_or_void_price_is_not_sent() {
 
 #[test]
 fn interval_0_sends_every_change_at_once_and_nothing_else() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
     client.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "intervalMs": 0}));
@@ -656,7 +651,7 @@ fn interval_0_sends_every_change_at_once_and_nothing_else() {
 
 #[test]
 fn a_client_may_choose_its_interval() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut client = rig.client();
     client.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "intervalMs": 50}));
@@ -667,7 +662,7 @@ fn a_client_may_choose_its_interval() {
 
 #[test]
 fn extended_clients_receive_more_fields_and_one_message_when_a_price_becomes_stale() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
     let mut client = rig.client();
     client.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "exchanges": ["binance"], "intervalMs": 0, "extended": true}));
@@ -721,7 +716,7 @@ fn a_halted_price_is_marked_for_extended_clients_and_not_sent_to_others() {
 
 #[test]
 fn a_last_known_value_is_sent_to_extended_clients_only_with_its_level_and_age() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     let (pair, now) = (rig.pair("BTC/USDT", "binance"), rig.clock.now());
     rig.quote("BTC/USDT", "binance", "42500.50", "42501.00");
     let quote = rig.writer.load(pair);
@@ -790,7 +785,7 @@ fn clients_with_equal_subscriptions_leave_independently() {
 
 #[test]
 fn a_client_that_does_not_read_is_conflated_then_closed_without_delaying_others() {
-    let mut rig = Rig::with(options(|o| o.clients.progress_within_ns = 2 * SECOND));
+    let mut rig = Rig::with(settings(|o| o.gateway.write_stall_ms = 2000));
     let mut slow = rig.client();
     let mut good = rig.client();
     // With many spellings a burst is large enough to fill the buffers of the kernel soon.
@@ -924,7 +919,7 @@ impl Drop for Killed {
 
 #[test]
 fn a_client_that_reads_again_receives_the_newest_prices() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     let mut client = rig.client();
     let spellings: Vec<String> = (0u32..128)
         .map(|n| {
@@ -1078,9 +1073,9 @@ fn a_ping_is_answered_and_a_flood_of_pings_closes_the_connection() {
 
 #[test]
 fn a_silent_client_is_pinged_and_then_closed() {
-    let rig = Rig::on_hand(options(|o| {
-        o.sockets.ping_after_ns = 200 * MS;
-        o.sockets.pong_within_ns = 300 * MS;
+    let rig = Rig::on_hand(settings(|o| {
+        o.gateway.ping_ms = 200;
+        o.gateway.pong_wait_ms = 300;
     }));
     let mut alive = rig.client();
     let mut dead = rig.raw();
@@ -1162,7 +1157,7 @@ impl Events {
 
 #[test]
 fn a_stream_begins_with_connected_and_its_prices() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     rig.day("BTC/USDT", "kraken", 1.5);
     rig.quote("BTC/USDT", "kraken", "1.25", "1.75");
     let mut events = Events::open(&rig, "pairs=BTC%2FUSDT%2CETH/USDT,,");
@@ -1198,7 +1193,7 @@ fn a_stream_begins_with_connected_and_its_prices() {
 
 #[test]
 fn a_stream_request_with_invalid_pairs_is_refused() {
-    let rig = Rig::with(options(|o| o.streams.streams_max = 1));
+    let rig = Rig::with(settings(|o| o.gateway.streams_max = 1));
     for query in ["", "?pairs=", "?pairs=,%20,", "?x=1"] {
         let (status, value) = rig.json(&format!("/api/market-data/stream{query}"));
         assert_eq!((status, value), (400, json!({"error": "pairs parameter is required"})), "{query}");
@@ -1243,7 +1238,7 @@ fn usd_is_served_by_usd_books_or_by_usdt_with_a_mark() {
 
 #[test]
 fn a_raw_stream_has_every_change_and_no_repeats() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     rig.day("BTC/USDT", "binance", 1.5);
     rig.day("BTC/USDT", "kraken", 1.5);
     rig.quote("BTC/USDT", "binance", "1", "100");
@@ -1262,7 +1257,7 @@ fn a_raw_stream_has_every_change_and_no_repeats() {
 
 #[test]
 fn a_stream_shows_the_level_of_a_price_that_was_not_pushed_and_of_all_prices_if_extended() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     rig.day("BTC/USDT", "binance", 1.5);
     let (pair, now) = (rig.pair("BTC/USDT", "binance"), rig.clock.now());
@@ -1295,12 +1290,12 @@ fn a_stream_shows_the_level_of_a_price_that_was_not_pushed_and_of_all_prices_if_
 
 #[test]
 fn a_pair_without_day_statistics_is_sent_later_without_them() {
-    let mut rig = Rig::on_hand(options(|o| o.prices.statistics_wait_ns = 300 * MS));
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     let mut events = Events::open(&rig, "pairs=BTC/USDT");
     events.until("connected");
     events.until("\n\n");
-    rig.pass(290);
+    rig.pass(4900);
     assert_eq!(events.so_far(), "");
     rig.pass(1000);
     let event = events.event();
@@ -1323,12 +1318,12 @@ fn a_quiet_pair_on_a_connected_link_has_a_new_timestamp() {
 
 #[test]
 fn a_stream_is_kept_alive_by_comments() {
-    let rig = Rig::on_hand(options(|o| o.streams.heartbeat_ms = 200));
+    let rig = Rig::on_hand(GatewaySettings::default());
     let mut events = Events::open(&rig, "pairs=BTC/USDT");
     events.until("connected");
     events.until("\n\n");
     for _ in 0..2 {
-        rig.pass(300);
+        rig.pass(15_100);
         assert_eq!(events.until("\n\n"), ": alive\n\n");
     }
 }
@@ -1390,7 +1385,7 @@ fn one_symbol_on_several_exchanges() {
 
 #[test]
 fn health_has_all_its_fields_and_is_degraded_without_prices() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     let (status, value) = rig.json("/api/market-data/health");
     assert_eq!((status, &value["status"]), (503, &json!("degraded")));
     assert!(value["alerts"][0].as_str().unwrap().contains("No fresh price"));
@@ -1463,7 +1458,7 @@ fn health_has_all_its_fields_and_is_degraded_without_prices() {
 
 #[test]
 fn a_gateway_is_ready_while_it_has_a_fresh_price() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     let (status, value) = rig.json("/readyz");
     assert_eq!((status, &value["ready"]), (503, &json!(false)));
     let missing = ["binance", "kraken", "coinbase"].map(|name| format!("Exchange {name} gives no fresh price"));
@@ -1766,7 +1761,7 @@ fn bytes_behind_an_upgrade_are_frames() {
 
 #[test]
 fn slow_and_silent_clients_are_closed_in_time_and_others_are_served() {
-    let rig = Rig::on_hand(options(|o| o.http.head_within_ns = 700 * MS));
+    let rig = Rig::on_hand(settings(|o| o.gateway.header_wait_ms = 700));
     let mut silent: Vec<Wire> = (0..300).map(|_| rig.raw()).collect();
     let mut slow: Vec<Wire> = (0..100).map(|_| rig.raw()).collect();
     slow.iter_mut().for_each(|tcp| tcp.write_all(b"GET / HTTP/1.1\r\nX: ").unwrap());
@@ -1787,7 +1782,7 @@ fn slow_and_silent_clients_are_closed_in_time_and_others_are_served() {
 
 #[test]
 fn connections_above_the_limit_are_closed() {
-    let rig = Rig::with(options(|o| o.clients.connections_max = 2));
+    let rig = Rig::with(settings(|o| o.gateway.clients_max = 2));
     let held = [rig.client(), rig.client()];
     assert_eq!(rig.raw().read(&mut [0; 10]).unwrap_or(0), 0);
     rig.wait_until("refused", |board| board.gateways[0].clients.refused.value() >= 1);
@@ -1798,7 +1793,7 @@ fn connections_above_the_limit_are_closed() {
 
 #[test]
 fn a_full_gateway_still_answers_liveness_and_readiness_checks() {
-    let mut rig = Rig::with(options(|o| o.clients.connections_max = 2));
+    let mut rig = Rig::with(settings(|o| o.gateway.clients_max = 2));
     rig.quote("BTC/USDT", "binance", "1", "2");
     let _held = [rig.client(), rig.client()];
     // More silent connections than are allowed.
@@ -1814,7 +1809,7 @@ fn a_full_gateway_still_answers_liveness_and_readiness_checks() {
 
 #[test]
 fn the_connections_of_an_address_are_limited() {
-    let limited = options(|o| o.clients.addresses = Addresses::new(2, vec![]));
+    let limited = settings(|o| o.addresses = Addresses::new(2, vec![]));
     let rig = Rig::with(limited);
     let held = [rig.client(), rig.client()];
     assert_eq!((rig.get("/livez").0, rig.get("/api").0), (200, 503));

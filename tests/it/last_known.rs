@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use spreadwire::detector::{Detector, DetectorParts, Subscriber, scan};
+use spreadwire::detector::{Detector, DetectorParts, Subscriber};
 use spreadwire::last_known::{FILE, LastKnownParts, LastKnownStore, boot_id};
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::opportunity::OpportunityEvent;
 use spreadwire::market::quote::{FeedEvent, Origin};
+use spreadwire::market::rule::DetectorOptions;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, PairId, Quote, VenueId};
 use spreadwire::matrix::changes::Changes;
 use spreadwire::matrix::{CellQuote, CellState, QuoteMatrix, SharedMatrix};
@@ -74,7 +75,7 @@ impl Run {
             subscribers: vec![subscriber],
             board: Arc::clone(&board),
             clock: hand.clock(),
-            options: scan::DetectorOptions::default(),
+            options: DetectorOptions::default(),
         });
         let keeper = LastKnownStore::new(LastKnownParts {
             directory: folder.to_path_buf(),

@@ -6,16 +6,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use spreadwire::detector::scan::DetectorOptions;
 use spreadwire::detector::{Detector, DetectorParts, Subscriber};
 use spreadwire::feed;
 use spreadwire::feed::end::End;
 use spreadwire::feed::session::{Session, SessionParts, entries};
-use spreadwire::gateway::{Clocks, Gateway, GatewayOptions, GatewayParts};
+use spreadwire::gateway::{Clocks, Gateway, GatewayParts, GatewaySettings};
 use spreadwire::handover::Handover;
 use spreadwire::market::directory::{HaltedBy, VenueEntry};
 use spreadwire::market::opportunity::OpportunityEvent;
-use spreadwire::market::quote::Origin;
+use spreadwire::market::quote::{Origin, QuoteOptions};
+use spreadwire::market::rule::DetectorOptions;
 use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
 use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::changes::Changes;
@@ -74,7 +74,7 @@ impl Tables {
             index: 0,
             admin: None,
             clocks: Clocks::both(&self.clock),
-            options: GatewayOptions::default(),
+            settings: GatewaySettings::default(),
             listener: None,
         };
         let (gateway, alarm) = Gateway::new(parts).unwrap();
@@ -197,6 +197,8 @@ impl OneThread {
                         directory: Arc::clone(&directory),
                         board: Arc::clone(&board),
                         options: feed::FeedOptions::default(),
+                        quotes: QuoteOptions::default(),
+                        pairs: 1,
                     },
                     Arc::clone(&days),
                     entries(&directory, VenueId(at as u16)),

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use spreadwire::detector::scan::DetectorOptions;
 use spreadwire::market::opportunity::{Change, Opportunity, Proof, gross_pct};
+use spreadwire::market::rule::DetectorOptions;
 use spreadwire::market::{Decimal, InstrumentId, Level, VenueId};
 use spreadwire::sim::prices::Liveliness;
 use spreadwire::sim::truth::{TrueTop, Truth, TruthSink};
@@ -96,7 +96,7 @@ fn begin(phantom: Phantom, seed: u64) -> Run {
         venues: &VENUES,
         instruments: &INSTRUMENTS,
         liveliness: Liveliness { rate: 1000.0 * UPDATES as f64 / STEP_MS as f64, opportunity_every_ms: 1500 },
-        options: DetectorOptions { debounce_ns: 0, ..DetectorOptions::default() },
+        options: DetectorOptions { debounce_ms: 0, ..DetectorOptions::default() },
     };
     let mut rig = OneThread::new(&setting, |_| Vec::new());
     let entry = |fault: &&str| format!("[[fault]]\nvenue = \"{}\"\n{fault}\n", phantom.venue);

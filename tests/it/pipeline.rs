@@ -8,10 +8,10 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use serde_json::Value;
-use spreadwire::detector::scan::DetectorOptions;
 use spreadwire::gateway::transport::LocalClient;
-use spreadwire::gateway::{Gateway, GatewayOptions};
+use spreadwire::gateway::{Gateway, GatewaySettings};
 use spreadwire::market::opportunity::{Change, OpportunityEvent};
+use spreadwire::market::rule::DetectorOptions;
 use spreadwire::market::{InstrumentId, Level, VenueId};
 use spreadwire::matrix::CellState;
 use spreadwire::random::Random;
@@ -98,7 +98,7 @@ impl Pipeline {
             venues: &VENUES,
             instruments: &INSTRUMENTS,
             liveliness: Liveliness { rate: 300.0, opportunity_every_ms: 1500 },
-            options: DetectorOptions { debounce_ns: SECOND, ..DetectorOptions::default() },
+            options: DetectorOptions { debounce_ms: 1000, ..DetectorOptions::default() },
         };
         let mut gateway = None;
         let mut rig = OneThread::new(&setting, |tables| {
@@ -207,7 +207,7 @@ impl Pipeline {
                 assert_eq!(cell.state, CellState::Live, "{event:?}");
                 assert_eq!(if is_buy { cell.ask } else { cell.bid }, leg.level, "{event:?}");
                 assert!(pipe.feed.is_open(), "alert on a venue that is not connected: {event:?}");
-                assert!(cell.age(self.now()) <= DetectorOptions::default().leg_age_max_ns, "{event:?}");
+                assert!(cell.age(self.now()) <= DetectorOptions::default().leg_age_max_ns(), "{event:?}");
                 let is_well = self.now().since(pipe.troubled) > FORGOTTEN_NS;
                 if is_well && self.now() >= pipe.held_until {
                     let (symbol, venue) = (self.directory.symbol(opportunity.instrument), leg.venue.index());
@@ -220,7 +220,7 @@ impl Pipeline {
 
     fn check_bounds(&self) {
         let outbox = self.board.gateways[0].sent.waiting_bytes.value();
-        let most = GatewayOptions::default().clients.outboxes_max as u64;
+        let most = GatewaySettings::default().gateway.outboxes_max_bytes as u64;
         assert!(outbox <= most, "{outbox} bytes wait for clients");
         assert_eq!(self.board.detector.events_lost.value(), 0);
     }

@@ -5,8 +5,8 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use serde_json::Value;
-use spreadwire::detector::scan::{DetectorOptions, Spread};
 use spreadwire::gateway::Gateway;
+use spreadwire::market::rule::{DetectorOptions, ThresholdOn};
 use spreadwire::market::{Decimal, Level};
 use spreadwire::sim::prices::Liveliness;
 use spreadwire::stage::Stage;
@@ -202,7 +202,7 @@ fn a_venue_that_halts_the_instrument_is_not_traded_with() {
 
 #[test]
 fn a_leg_that_is_not_quoted_any_more_is_stale_with_its_age_and_the_limit() {
-    let options = DetectorOptions { leg_age_max_ns: SECOND, ..DetectorOptions::default() };
+    let options = DetectorOptions { leg_age_max_ms: 1000, ..DetectorOptions::default() };
     let mut rig = Rig::new(options);
     rig.quoting[KRAKEN].level = None;
     rig.run(1200);
@@ -299,8 +299,9 @@ fn the_first_quote_of_a_new_connection_is_no_leg_and_a_venue_that_reconnects_oft
 #[test]
 fn a_spread_at_which_a_route_usually_stands_is_no_news_and_what_exceeds_it_is() {
     // With half a second between two quotes, neither a stall of the process nor a fault of the feed is detected.
-    let options = DetectorOptions { feed_score_min: 0, still_ns: u64::MAX, ..DetectorOptions::default() };
+    let options = DetectorOptions { feed_score_min: 0, ..DetectorOptions::default() };
     let mut rig = Rig::new(options);
+    rig.rig.detector = rig.rig.detector.on_jumping_clock();
     rig.quoting[BYBIT].level = Some(10_049);
     rig.run_slowly(12 * 60);
     rig.quoting[BYBIT].level = Some(10_060);
@@ -352,7 +353,7 @@ fn a_spread_above_the_ceiling_is_implausible_with_its_figure() {
 
 #[test]
 fn a_gross_spread_that_the_fees_take_is_refused_where_the_threshold_is_for_the_net_spread() {
-    let mut rig = Rig::new(DetectorOptions { threshold_on: Spread::Net, ..DetectorOptions::default() });
+    let mut rig = Rig::new(DetectorOptions { threshold_on: ThresholdOn::Net, ..DetectorOptions::default() });
     rig.quoting[BYBIT].level = Some(10_065);
     let examples = rig.refused("fees");
     let newest = &examples[0];

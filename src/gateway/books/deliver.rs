@@ -10,12 +10,15 @@ use crate::gateway::clients::Clients;
 use crate::gateway::timers::ClientId;
 use crate::gateway::view::Snapshot;
 use crate::protocol::request::{BookName, RequestError};
-use crate::time::MonoNs;
+use crate::time::{MS, MonoNs};
 
 /// Bytes of books that are written to one client before its socket is checked again.
 const BOOKS_AT_ONCE: usize = 16 * 1024;
 /// Clients that receive books in one turn before alerts and changes are handled again.
 const CLIENTS_MAX: usize = 64;
+/// Most order books of one client that are not quoted. Each takes memory that no other client shares, and none ever has
+/// content.
+pub const UNQUOTED_BOOKS_MAX: usize = 64;
 
 /// See the file's head.
 pub struct Books {
@@ -77,7 +80,7 @@ impl Books {
             return 0;
         }
         if !self.is_busy() && self.sweep_at <= snapshot.client_now {
-            (self.is_sweeping, self.sweep_at) = (true, snapshot.client_now.plus(snapshot.options.books.beat_ns));
+            (self.is_sweeping, self.sweep_at) = (true, snapshot.client_now.plus(snapshot.settings.books.beat_ms * MS));
         }
         if self.is_sweeping {
             let Self { watches, due, .. } = self;
@@ -175,16 +178,16 @@ impl Books {
         watched: &[WatchedBook],
         snapshot: &Snapshot<'_>,
     ) -> Result<(), RequestError> {
-        let limits = &snapshot.options.subscriptions;
+        let limits = &snapshot.settings.gateway;
         let books = wanted.iter().map(|(name, levels)| (name.symbol.as_str(), name.exchange.as_str(), *levels));
         let cost = self.watches.cost(books, watched, snapshot);
         if cost.new == 0 {
             return Ok(());
         }
-        if cost.unquoted > limits.unquoted_books_max {
+        if cost.unquoted > UNQUOTED_BOOKS_MAX {
             return Err(RequestError::Limit(format!(
                 "Too many books that are not quoted: at most {}",
-                limits.unquoted_books_max
+                UNQUOTED_BOOKS_MAX
             )));
         }
         let left = limits.books_bytes_max().saturating_sub(self.size()) / 8;

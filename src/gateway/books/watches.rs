@@ -85,7 +85,7 @@ fn is_offered(venue: VenueId, snapshot: &Snapshot<'_>) -> bool {
 }
 
 fn is_stale(received: MonoNs, snapshot: &Snapshot<'_>) -> bool {
-    snapshot.quote_now.since(received) > snapshot.options.prices.stale_after_ns
+    snapshot.quote_now.since(received) > snapshot.settings.quotes.stale_after_ns()
 }
 
 /// Only the instance that leads a venue is connected to it.
@@ -463,10 +463,11 @@ impl BookWatches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::options::{GatewayOptions, PriceOptions};
+    use crate::gateway::options::GatewaySettings;
     use crate::gateway::view::Clocks;
     use crate::market::book::{Book, Side};
     use crate::market::directory::VenueEntry;
+    use crate::market::quote::QuoteOptions;
     use crate::market::{Decimal, Directory, Level};
     use crate::matrix::QuoteMatrix;
     use crate::matrix::books::BookTable;
@@ -475,7 +476,7 @@ mod tests {
     use crate::time::{SECOND, UnixNs};
 
     struct Fixture {
-        options: GatewayOptions,
+        settings: GatewaySettings,
         books: BookTable,
         directory: Directory,
         board: Board,
@@ -492,9 +493,9 @@ mod tests {
             let mut board = Board::new(MonoNs(0), 1, 1);
             board.cluster = Some(ClusterBoard::new("a_1_2".to_owned(), 1));
             Self {
-                options: GatewayOptions {
-                    prices: PriceOptions { stale_after_ns: SECOND, ..PriceOptions::default() },
-                    ..GatewayOptions::default()
+                settings: GatewaySettings {
+                    quotes: QuoteOptions { stale_after_ms: 1000 },
+                    ..GatewaySettings::default()
                 },
                 books: BookTable::new(directory.pairs(), 5),
                 matrix: QuoteMatrix::new(directory.pairs()).0.load_full(),
@@ -507,7 +508,7 @@ mod tests {
 
         fn snapshot(&self) -> Snapshot<'_> {
             Snapshot {
-                options: &self.options,
+                settings: &self.settings,
                 directory: &self.directory,
                 matrix: &self.matrix,
                 days: &self.days,

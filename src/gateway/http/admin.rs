@@ -13,6 +13,7 @@ use crate::net::listen::{Caller, one_client};
 use crate::protocol::admin::{Outcome, RetryWish, SetWish};
 use crate::stage::Alarm;
 use crate::time::{MonoNs, SECOND};
+use crate::wire::http::Posts;
 
 /// Path of the call that reloads the configuration file.
 pub const RELOAD_PATH: &str = "/api/admin/reload";
@@ -22,6 +23,8 @@ pub const SET_PATH: &str = "/api/admin/set";
 pub const RETRY_PATH: &str = "/api/admin/retry";
 /// Largest body of an admin call in bytes.
 pub const BODY_MAX: usize = 64 * 1024;
+/// Paths that accept POST.
+pub const POSTS: Posts = Posts::Only(&[RELOAD_PATH, SET_PATH, RETRY_PATH]);
 /// Most calls that wait.
 const ORDERS_MAX: usize = 16;
 

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use crate::gateway::client::Sent;
 use crate::gateway::clients::Clients;
-use crate::gateway::http::admin::{AdminCalls, RELOAD_PATH, RETRY_PATH, Refused, Ticket, Wish};
+use crate::gateway::http::admin::{AdminCalls, POSTS, RELOAD_PATH, RETRY_PATH, Refused, Ticket, Wish};
 use crate::gateway::http::page::{Answer, Page};
 use crate::gateway::http::pages::PageCache;
 use crate::gateway::http::routes::{self, PageContext};
 use crate::gateway::http::survey::{Survey, sources};
-use crate::gateway::options::{GatewayOptions, StreamOptions};
 use crate::gateway::prices::subscriptions::SubscriptionRequest;
 use crate::gateway::services::Services;
 use crate::gateway::view::{PriceFormat, Snapshot};
@@ -86,7 +85,7 @@ impl HttpResponder {
             return self.call(key, request, clients, snapshot);
         }
         if method == Method::Options {
-            let page = Page::empty(204, "", options_lines(request, snapshot.options));
+            let page = Page::empty(204, "", options_lines(request));
             return self.send_page(key, (method, keep_alive), &page, clients, snapshot);
         }
         let is_shared = routes::is_shared(&request.path);
@@ -150,7 +149,7 @@ impl HttpResponder {
             Cow::Borrowed(bytes) => file = bytes,
             Cow::Owned(bytes) => self.out.extend_from_slice(bytes),
         }
-        client.connection.answered(keep_alive, snapshot.options, snapshot.client_now);
+        client.connection.answered(keep_alive, &snapshot.settings.gateway, snapshot.client_now);
         let mut sent = client.write_queued(&self.out, snapshot.client_now, totals);
         if sent != Sent::Gone && !file.is_empty() {
             sent = client.write_file(file, snapshot.client_now, totals);
@@ -170,19 +169,19 @@ impl HttpResponder {
         services: &mut Services,
         snapshot: &Snapshot<'_>,
     ) {
-        let (options, now) = (snapshot.options, snapshot.client_now);
+        let now = snapshot.client_now;
         let Ok(new) = services.prices.subscribe_stream(key, request, clients, snapshot) else {
             return self.send_page(key, (Method::Get, false), &Page::at_capacity(), clients, snapshot);
         };
         let lines = format!("Content-Type: text/event-stream\r\n{STREAM_LINES}{}", self.headers);
         self.out.clear();
         http::write_head(200, "OK", None, true, &lines, &mut self.out);
-        sse::retry(retry_ms(&options.streams, u64::from(key) << 32 ^ now.0), &mut self.out);
+        sse::retry(retry_ms(u64::from(key) << 32 ^ now.0), &mut self.out);
         sse::begin_event(&mut self.out);
         stream::connected(request.symbols, snapshot.unix.ms(), &mut self.out);
         sse::end_event(&mut self.out);
         let Some(client) = clients.get_mut(key) else { return };
-        client.connection.begin_stream(options, now);
+        client.connection.begin_stream(now);
         clients.set_stream(key);
         if clients.write(key, &self.out, now) {
             services.prices.send_now(key, new, clients, snapshot);
@@ -202,7 +201,7 @@ impl HttpResponder {
         let Some(client) = clients.get(key) else { return };
         let ticket = Ticket { client: client.id, keep_alive: request.keep_alive };
         let peer = client.transport.peer().map(|address| address.ip());
-        let caller = snapshot.options.clients.addresses.caller(peer, &request.forwarded_for);
+        let caller = snapshot.settings.addresses.caller(peer, &request.forwarded_for);
         if let Err(refusal) = self.forward(request, ticket, caller, snapshot.client_now) {
             snapshot.gauges().http.bad.add(1);
             let page = Page::failure(refusal.status, &refusal.text);
@@ -271,8 +270,8 @@ impl AdminRefusal {
 /// Header lines of the response to OPTIONS, which browsers also send before a request with headers of its own. `*` stands
 /// for all headers except Authorization (<https://fetch.spec.whatwg.org/#http-access-control-allow-headers>, read
 /// 2026-11-30); the names are for browsers that do not support it.
-fn options_lines(request: &Request, options: &GatewayOptions) -> String {
-    let methods = options.http.head.posts.methods(&request.path);
+fn options_lines(request: &Request) -> String {
+    let methods = POSTS.methods(&request.path);
     let headers = "Authorization, Content-Type, Last-Event-ID, Cache-Control, If-None-Match, X-Requested-With, *";
     format!(
         "Allow: {methods}\r\nAccess-Control-Allow-Methods: {methods}\r\n\
@@ -280,7 +279,11 @@ fn options_lines(request: &Request, options: &GatewayOptions) -> String {
     )
 }
 
-/// How long the client of one stream waits before it reconnects, see [`StreamOptions::retry_ms`]; different for each `seed`.
-fn retry_ms(options: &StreamOptions, seed: u64) -> u64 {
-    options.retry_ms + Random::new(seed).within(2 * options.retry_ms + 1)
+/// Shortest wait of browsers before they reconnect, in milliseconds.
+const RETRY_MS: u64 = 1500;
+
+/// How long the client of one stream waits before it reconnects, up to three times as long as another one, so that browsers
+/// do not reconnect at the same time; different for each `seed`.
+fn retry_ms(seed: u64) -> u64 {
+    RETRY_MS + Random::new(seed).within(2 * RETRY_MS + 1)
 }

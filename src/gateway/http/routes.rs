@@ -257,24 +257,14 @@ fn instruments(context: &PageContext<'_>, _: &Request) -> Answer {
 }
 
 fn status_page(context: &PageContext<'_>, _: &Request) -> Answer {
-    let options = context.snapshot.options;
+    let settings = context.snapshot.settings;
     let limits = ServiceLimits {
-        clients_max: options.clients.connections_max as u64,
-        streams_max: options.streams.streams_max as u64,
-        pairs_max: options.subscriptions.pairs_max as u64,
-        names_max: options.subscriptions.names_max as u64,
-        name_bytes_max: options.subscriptions.name_max as u64,
-        names_bytes_max: options.subscriptions.names_bytes_max as u64,
-        beat_ms: options.prices.beat_ms,
-        stream_beat_ms: options.streams.beat_ms,
-        stale_after_ms: options.prices.stale_after_ns / MS,
-        threshold_pct: options.status.threshold_pct,
-        threshold_on: options.status.threshold_on,
-        close_ratio: options.status.close_ratio,
-        proof_min: options.status.proof_min,
-        debounce_ms: options.status.debounce_ms,
-        book_levels: context.snapshot.books.levels() as u64,
-        book_beat_ms: options.books.beat_ns / MS,
+        pairs_max: settings.gateway.pairs_max as u64,
+        beat_ms: settings.gateway.beat_ms,
+        stream_beat_ms: settings.gateway.sse_beat_ms,
+        quotes: settings.quotes,
+        books: settings.books,
+        detector: settings.detector,
     };
     let sources = sources(context.snapshot.board, context.snapshot.directory);
     json(200, NO_STORE, Status { health: health_of(context, Vec::new()), sources: &sources, limits }.text())
@@ -287,10 +277,10 @@ fn health_of<'a>(context: &PageContext<'a>, stream_pairs: Vec<&'a str>) -> Healt
         known: &context.survey.prices,
         books: &context.survey.books,
         stream_pairs,
-        streams_max: context.snapshot.options.streams.streams_max as u64,
-        clients_max: context.snapshot.options.clients.connections_max as u64,
-        instance: &context.snapshot.options.status.instance,
-        hostname: &context.snapshot.options.status.hostname,
+        streams_max: context.snapshot.settings.gateway.streams_max as u64,
+        clients_max: context.snapshot.settings.gateway.clients_max as u64,
+        instance: &context.snapshot.settings.instance,
+        hostname: &context.snapshot.settings.hostname,
         now: context.snapshot.quote_now,
         unix: context.snapshot.unix,
     }
@@ -312,7 +302,7 @@ fn events(context: &PageContext<'_>, request: &Request) -> Answer {
     if pairs.is_empty() {
         return failure(400, "pairs parameter is required");
     }
-    if context.streams >= context.snapshot.options.streams.streams_max {
+    if context.streams >= context.snapshot.settings.gateway.streams_max {
         return Answer::Page(Page::at_capacity());
     }
     let is_set = |name: &str| query::value(&request.query, name).is_some_and(|v| v == "1" || v == "true");

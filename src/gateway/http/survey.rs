@@ -41,7 +41,7 @@ impl Survey {
 
 fn survey_prices(known: &mut Vec<Known>, snapshot: &Snapshot<'_>) {
     let (directory, now, stale_after_ns) =
-        (snapshot.directory, snapshot.quote_now, snapshot.options.prices.stale_after_ns);
+        (snapshot.directory, snapshot.quote_now, snapshot.settings.quotes.stale_after_ns());
     known.clear();
     known.resize(directory.columns(), Known::default());
     for at in 0..directory.pairs() {

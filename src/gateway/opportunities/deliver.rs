@@ -9,7 +9,7 @@ use crate::gateway::opportunities::log::{LoggedOpportunity, OpportunityLog, evid
 use crate::gateway::prices::subscriptions::Subscriptions;
 use crate::gateway::view::{PriceFormat, Snapshot};
 use crate::market::VenueId;
-use crate::market::opportunity::{Bar, Opportunity, OpportunityEvent, Proof, gross_pct, net_pct};
+use crate::market::opportunity::{Opportunity, OpportunityEvent, Proof, gross_pct, net_pct};
 use crate::metrics::latency::{Hop, Recorder};
 use crate::protocol::message::{self, Alert, AlertMore};
 use crate::protocol::opportunity::{self as lifecycle, GroupOf, OpportunityUpdate};
@@ -322,11 +322,7 @@ fn at_present_prices(known: &Opportunity, snapshot: &Snapshot<'_>) -> Option<Opp
     let (b, s) = (o.buy.level.price, o.sell.level.price);
     let (buy_fee, sell_fee) = (fee(o.buy.venue), fee(o.sell.venue));
     (o.gross_pct, o.net_pct) = (gross_pct(b, s), net_pct(b, s, buy_fee, sell_fee));
-    let status = &snapshot.options.status;
-    let bar = match status.threshold_on {
-        "net" => Bar::net(status.threshold_pct, buy_fee, sell_fee),
-        _ => Bar::gross(status.threshold_pct),
-    };
+    let bar = snapshot.settings.detector.bar(buy_fee, sell_fee);
     bar.is_exceeded(b, s).then_some(o)
 }
 

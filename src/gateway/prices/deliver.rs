@@ -113,7 +113,7 @@ impl Prices {
         self.names_changed = true;
         if let Some(client) = clients.get_mut(key) {
             client.prices.set = set;
-            client.prices.interval = (!request.live).then_some(snapshot.options.streams.beat_ms * MS);
+            client.prices.interval = (!request.live).then_some(snapshot.settings.gateway.sse_beat_ms * MS);
         }
         Ok(set.map(|set| self.subscriptions.added(None, set)).unwrap_or_default())
     }

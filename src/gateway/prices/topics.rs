@@ -5,6 +5,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// How long a pair of a stream waits for its day statistics before it is sent without them, in nanoseconds.
+const STATISTICS_WAIT_NS: u64 = 5 * SECOND;
+
 use crate::gateway::prices::names::NameTables;
 use crate::gateway::slab::{Slab, shrink};
 use crate::gateway::view::{PriceFormat, Snapshot};
@@ -13,7 +16,7 @@ use crate::matrix::changes::Changes;
 use crate::matrix::{CellQuote, CellState};
 use crate::protocol::message::{self, Price, PriceMore};
 use crate::protocol::stream::{self, Ticker, TickerMore};
-use crate::time::{MS, MonoNs};
+use crate::time::{MS, MonoNs, SECOND};
 use crate::wire::sse;
 use crate::wire::websocket::frame_text;
 
@@ -152,7 +155,7 @@ impl Topic {
         self.frame.clear();
         let found = ticker(&self.cells, (self.format, self.usdt_alias), names.pairs.json(self.symbol), snapshot);
         let Some((ticker, cell, quote)) = found else { return };
-        if ticker.day.is_none() && snapshot.quote_now.since(self.since) < snapshot.options.prices.statistics_wait_ns {
+        if ticker.day.is_none() && snapshot.quote_now.since(self.since) < STATISTICS_WAIT_NS {
             return;
         }
         self.quote = (cell, quote.changes);

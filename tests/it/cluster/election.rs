@@ -1,8 +1,8 @@
 //! The election by hand: one instance, what it is told and what it asks for.
 
-use spreadwire::cluster::ClusterOptions;
 use spreadwire::cluster::election::{Election, ElectionAction, HANDOVER_MAX_NS};
 use spreadwire::cluster::store::{Claim, ClusterMember, ClusterView, Control, Lease};
+use spreadwire::cluster::{ClusterOptions, ClusterSettings, OwnUpstream};
 use spreadwire::metrics::cluster::ClusterRole;
 use spreadwire::time::{MS, MonoNs, SECOND};
 
@@ -11,8 +11,8 @@ const START: MonoNs = MonoNs(1000 * SECOND);
 const LEASE_NS: u64 = 5 * SECOND;
 
 fn joined(me: &str) -> Election {
-    let options = ClusterOptions { instance: me.to_owned(), ..ClusterOptions::default() };
-    let mut election = Election::new(&options, &VENUES, START);
+    let settings = ClusterSettings { id: me.to_owned(), ..ClusterSettings::default() };
+    let mut election = Election::new(&settings, &VENUES, START);
     election.joined(START);
     election
 }
@@ -406,8 +406,10 @@ fn the_last_one_looks_once_more_and_gives_its_leases_back() {
 #[test]
 fn cut_off_it_connects_for_its_own_clients_and_leads_until_its_lease_ends() {
     for alone in [true, false] {
-        let options = ClusterOptions { instance: "a".to_owned(), alone, ..ClusterOptions::default() };
-        let mut election = Election::new(&options, &VENUES, START);
+        let own_upstream = if alone { OwnUpstream::On } else { OwnUpstream::Off };
+        let cluster = ClusterOptions { own_upstream, ..ClusterOptions::default() };
+        let settings = ClusterSettings { cluster, id: "a".to_owned(), hostname: String::new() };
+        let mut election = Election::new(&settings, &VENUES, START);
         election.joined(START);
         election.claimed(0, &Claim::Won(7), START, START);
         let (soon, over) = (START.plus(SECOND), START.plus(LEASE_NS));

@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use spreadwire::cluster::ClusterOptions;
 use spreadwire::cluster::batch::{BatchEntry, BatchWriter, Head};
 use spreadwire::cluster::follow::{Follow, FollowParts};
 use spreadwire::cluster::publisher::{Publisher, PublisherParts};
 use spreadwire::cluster::signals::{LeaderProgress, Pulse, SnapshotRequests};
 use spreadwire::cluster::store::{Claim, Control, Keys, Store};
-use spreadwire::detector::{Core, scan};
+use spreadwire::cluster::{ClusterOptions, ClusterSettings};
+use spreadwire::detector::Core;
 use spreadwire::handover::Handover;
 use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::{HaltedBy, Room, VenueEntry};
 use spreadwire::market::quote::{Delay, FeedEvent, LineId, Origin, Source};
+use spreadwire::market::rule::DetectorOptions;
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, PairId, Quote, VenueId};
 use spreadwire::matrix::changes::Changes;
@@ -48,13 +49,9 @@ fn directory(instruments: usize) -> Arc<Directory> {
     Arc::new(Directory::with_room(symbols.clone(), VENUES.iter().map(venue).collect(), room))
 }
 
-fn options(url: &str, instance: &str) -> ClusterOptions {
-    ClusterOptions {
-        redis: url.to_owned(),
-        instance: instance.to_owned(),
-        call_ns: 500 * MS,
-        ..ClusterOptions::default()
-    }
+fn settings(url: &str, instance: &str) -> ClusterSettings {
+    let cluster = ClusterOptions { redis: url.to_owned(), call_ms: 500, ..ClusterOptions::default() };
+    ClusterSettings { cluster, id: instance.to_owned(), hostname: String::new() }
 }
 
 fn board(instance: &str) -> Arc<Board> {
@@ -94,7 +91,7 @@ impl Node {
         let handover = Handover::new(ring, alarm.clone(), Arc::clone(&board), venues, directory.rows(), Origin::Shared);
         let (pulse, wanted) =
             (Arc::new(Pulse::default()), Arc::new(SnapshotRequests::new(VENUES.len(), alarm.clone())));
-        let options = options(url, instance);
+        let settings = settings(url, instance);
         let follow = Follow::new(FollowParts {
             directory: Arc::clone(&directory),
             handover,
@@ -106,7 +103,7 @@ impl Node {
             control: said,
             lead: alarm,
             clock: Clock::System,
-            options: options.clone(),
+            settings: settings.clone(),
             history: None,
         })
         .unwrap();
@@ -119,11 +116,11 @@ impl Node {
             wanted,
             pulse: Arc::clone(&pulse),
             clock: Clock::System,
-            cluster: Keys::of(&options).unwrap().cluster(),
+            cluster: Keys::of(&settings.cluster).unwrap().cluster(),
             instance: instance.to_owned(),
         });
-        let core = Core::new(Arc::clone(&directory), writer, scan::DetectorOptions::default());
-        let store = Store::new(&options).unwrap();
+        let core = Core::new(Arc::clone(&directory), writer, DetectorOptions::default());
+        let store = Store::new(&settings).unwrap();
         let heard = Vec::new();
         Self { directory, core, matrix, changes, days, board, events, control, follow, publisher, store, pulse, heard }
     }

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use spreadwire::cluster::ClusterOptions;
 use spreadwire::cluster::follow::{Follow, FollowParts};
 use spreadwire::cluster::lead::{Lead, LeadParts};
 use spreadwire::cluster::publisher::{Publisher, PublisherParts};
 use spreadwire::cluster::signals::{LeaderProgress, Pulse, SnapshotRequests};
+use spreadwire::cluster::{ClusterOptions, ClusterSettings};
 use spreadwire::handover::Handover;
 use spreadwire::market::directory::VenueEntry;
 use spreadwire::market::quote::Origin;
@@ -20,7 +20,7 @@ use spreadwire::metrics::cluster::{ClusterBoard, ClusterRole, RedisState};
 use spreadwire::metrics::{Board, LinkState};
 use spreadwire::net::switch::Switch;
 use spreadwire::stage::{self, Alarm, Idle, Stage, Stop};
-use spreadwire::time::{Clock, MS};
+use spreadwire::time::Clock;
 
 use super::server::Server;
 
@@ -44,13 +44,9 @@ impl Node {
             native: vec![Some("BTCUSDT".to_owned())],
         };
         let directory = Arc::new(Directory::new(vec!["BTC/USDT".to_owned()], VENUES.iter().map(venue).collect()));
-        let options = ClusterOptions {
-            redis: url.to_owned(),
-            instance: instance.to_owned(),
-            stable_ns: 300 * MS,
-            tenure_ns: 0,
-            ..ClusterOptions::default()
-        };
+        let cluster =
+            ClusterOptions { redis: url.to_owned(), stable_ms: 300, tenure_ms: 0, ..ClusterOptions::default() };
+        let settings = ClusterSettings { cluster, id: instance.to_owned(), hostname: String::new() };
         let mut board = Board::new(Clock::System.now(), VENUES.len(), 0);
         board.cluster = Some(ClusterBoard::new(instance.to_owned(), VENUES.len()));
         let board = Arc::new(board);
@@ -74,7 +70,7 @@ impl Node {
             control: said,
             lead: alarm.clone(),
             clock: Clock::System,
-            options: options.clone(),
+            settings: settings.clone(),
             history: None,
         })
         .unwrap();
@@ -105,7 +101,7 @@ impl Node {
             feeds: Vec::new(),
             alarm: (alarm, parker),
             clock: Clock::System,
-            options,
+            settings,
         })
         .unwrap();
         let spawn = |stage: Box<dyn Stage>| {

@@ -6,7 +6,9 @@ use redis::Commands;
 use serde_json::Value;
 use spreadwire::cluster::legacy::{Legacy, LegacyParts};
 use spreadwire::cluster::store::Store;
+use spreadwire::cluster::{ClusterOptions, ClusterSettings};
 use spreadwire::market::directory::VenueEntry;
+use spreadwire::market::quote::QuoteOptions;
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, VenueId};
 use spreadwire::matrix::days::DayTable;
@@ -47,11 +49,11 @@ impl Rig {
             instance: "gw_7_1763700000000".to_owned(),
             hostname: "gw".to_owned(),
             order: vec![FIRST],
-            stale_after_ns: 30 * SECOND,
+            quotes: QuoteOptions::default(),
         });
-        let options =
-            spreadwire::cluster::ClusterOptions { redis: server.url(), call_ns: 2 * SECOND, ..Default::default() };
-        Self { directory, writer, days, hand, legacy, store: Store::new(&options).unwrap() }
+        let options = ClusterOptions { redis: server.url(), call_ms: 2000, ..ClusterOptions::default() };
+        let settings = ClusterSettings { cluster: options, ..ClusterSettings::default() };
+        Self { directory, writer, days, hand, legacy, store: Store::new(&settings).unwrap() }
     }
 
     fn quote(&mut self, instrument: u32, venue: VenueId, bid: &str, ask: &str, stamp_ms: u64) {

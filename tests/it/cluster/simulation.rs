@@ -10,12 +10,12 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use spreadwire::cluster::ClusterOptions;
 use spreadwire::cluster::coordinator::{Coordinator, RedisAnswer};
 use spreadwire::cluster::election::ElectionAction;
 use spreadwire::cluster::lead::STOP_NS;
 use spreadwire::cluster::readiness::{CoveredInstrument, Readiness};
 use spreadwire::cluster::store::{Claim, ClusterMember, ClusterView, Control, Lease};
+use spreadwire::cluster::{ClusterOptions, ClusterSettings, OwnUpstream};
 use spreadwire::metrics::cluster::{ClusterRole, RedisState};
 use spreadwire::random::Random;
 use spreadwire::time::{MS, MonoNs, SECOND};
@@ -244,13 +244,11 @@ type Outcome = Result<(), String>;
 impl World {
     fn new(setup: Setup) -> Self {
         let mut random = Random::new(setup.seed);
-        let lease_ns = [SECOND, 2 * SECOND, 5 * SECOND][random.below(3)];
         let options = ClusterOptions {
-            lease_ns,
-            renew_ns: lease_ns / 3,
-            tenure_ns: [2 * SECOND, 10 * SECOND][random.below(2)],
-            stable_ns: [500 * MS, 3 * SECOND][random.below(2)],
-            alone: random.below(4) > 0,
+            lease_ms: [1000, 2000, 5000][random.below(3)],
+            tenure_ms: [2000, 10_000][random.below(2)],
+            stable_ms: [500, 3000][random.below(2)],
+            own_upstream: if random.below(4) > 0 { OwnUpstream::On } else { OwnUpstream::Off },
             ..ClusterOptions::default()
         };
         let venues = 1 + random.below(VENUES.len());
@@ -403,8 +401,9 @@ impl World {
         node.life = before.life + 1;
         node.started = self.now;
         node.id = format!("{}_{}", ["a", "b", "c", "d", "e"][at], node.life);
-        let options = ClusterOptions { instance: node.id.clone(), ..self.options.clone() };
-        node.coordinator = Some(Coordinator::new(&options, &VENUES[..venues], local));
+        let cluster = self.options.clone();
+        let settings = ClusterSettings { cluster, id: node.id.clone(), hostname: String::new() };
+        node.coordinator = Some(Coordinator::new(&settings, &VENUES[..venues], local));
         self.story(at, "starts");
         self.push(self.now, at, Event::Pulse);
         self.turn(at)
@@ -526,7 +525,7 @@ impl World {
 
     fn send(&mut self, at: usize, request: Request, local: MonoNs) {
         let there = self.delay(at);
-        let late = self.global(at, local.plus(self.options.call_ns)).max(self.now + 1);
+        let late = self.global(at, local.plus(self.options.call_ns())).max(self.now + 1);
         let node = &mut self.nodes[at];
         node.calls += 1;
         let call = node.calls;
@@ -654,7 +653,7 @@ impl World {
 
     fn obey(&mut self, at: usize, id: &str, action: ElectionAction) -> Result<RedisAnswer, String> {
         let now = self.now;
-        let lasts = (self.options.lease_ns as f64 * self.redis_rate) as u64;
+        let lasts = (self.options.lease_ns() as f64 * self.redis_rate) as u64;
         let is_ours = |redis: &Redis, venue: usize, token: u64| {
             redis.leases[venue].as_ref().is_some_and(|row| row.owner == id && row.token == token)
         };
@@ -743,7 +742,7 @@ impl World {
     }
 
     fn grant(&mut self, venue: usize, owner: &str, token: u64) -> Outcome {
-        let lasts = (self.options.lease_ns as f64 * self.redis_rate) as u64;
+        let lasts = (self.options.lease_ns() as f64 * self.redis_rate) as u64;
         self.redis.fences[venue] = token;
         let ends = self.now + lasts;
         self.redis.leases[venue] = Some(Row { owner: owner.to_owned(), token, successor: None, ends });
@@ -811,7 +810,7 @@ impl World {
 
     /// A leader that continues does not hand over an exchange that changed hands just before.
     fn check_pace(&self, old: &str, venue: usize) -> Outcome {
-        let pace = self.options.tenure_ns * 95 / 100;
+        let pace = self.options.tenure_ms * MS * 95 / 100;
         let leads_on = |node: &Node| node.id == old && node.coordinator.is_some() && node.stopping.is_none();
         match self.changed[venue] {
             Some(last) if self.nodes.iter().any(leads_on) && self.now - last < pace => {
@@ -852,7 +851,7 @@ impl World {
             return;
         }
         let at = self.random.below(self.nodes.len());
-        let lease_ms = (self.options.lease_ns / MS) as usize;
+        let lease_ms = self.options.lease_ms as usize;
         let kinds = match self.setup.faults {
             Faults::None => 1,
             Faults::Standstills => 4,
@@ -965,7 +964,8 @@ impl World {
             self.push(self.now, at, Event::Start);
             node_turn(self, at);
         }
-        let ClusterOptions { lease_ns, stable_ns, tenure_ns, .. } = self.options;
+        let ClusterOptions { lease_ms, stable_ms, tenure_ms, .. } = self.options;
+        let [lease_ns, stable_ns, tenure_ns] = [lease_ms, stable_ms, tenure_ms].map(|ms| ms * MS);
         let led = self.now + 2 * lease_ns + stable_ns + 2 * SECOND;
         // An instance that could not reach a venue may pause for a minute, and a failed successor is not chosen for 30 s.
         let rests = match self.setup.faults {

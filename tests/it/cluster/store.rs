@@ -5,9 +5,9 @@ use std::net::TcpListener;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use spreadwire::cluster::ClusterOptions;
 use spreadwire::cluster::error::{RefusalClass, StoreError};
 use spreadwire::cluster::store::{Claim, ClusterMember, Control, LATEST_NS, Outgoing, Store, TOKEN_MAX};
+use spreadwire::cluster::{ClusterOptions, ClusterSettings};
 use spreadwire::time::{MS, SECOND};
 
 use super::server::{Server, free_port};
@@ -24,20 +24,25 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn options(url: &str, instance: &str) -> ClusterOptions {
-    ClusterOptions {
+fn settings(url: &str, instance: &str) -> ClusterSettings {
+    changed(url, instance, |_| {})
+}
+
+/// Settings with a change of the options.
+fn changed(url: &str, instance: &str, change: impl FnOnce(&mut ClusterOptions)) -> ClusterSettings {
+    let mut cluster = ClusterOptions {
         redis: url.to_owned(),
-        instance: instance.to_owned(),
-        hostname: format!("host of {instance}"),
         // Nothing ends because the machine stood still; what is about deadlines sets its own.
-        lease_ns: 600 * SECOND,
-        call_ns: 60 * SECOND,
+        lease_ms: 600_000,
+        call_ms: 60_000,
         ..ClusterOptions::default()
-    }
+    };
+    change(&mut cluster);
+    ClusterSettings { cluster, id: instance.to_owned(), hostname: format!("host of {instance}") }
 }
 
 fn store(server: &Server, instance: &str) -> Store {
-    Store::new(&options(&server.url(), instance)).unwrap()
+    Store::new(&settings(&server.url(), instance)).unwrap()
 }
 
 fn member(id: &str) -> ClusterMember {
@@ -167,7 +172,7 @@ fn a_token_is_above_all_that_the_caller_and_redis_have_seen() {
 #[test]
 fn a_lease_that_was_flushed_or_ran_out_is_lost() {
     let server = Server::start(&[]);
-    let mut a = Store::new(&ClusterOptions { lease_ns: 300 * MS, ..options(&server.url(), "a") }).unwrap();
+    let mut a = Store::new(&changed(&server.url(), "a", |o| o.lease_ms = 300)).unwrap();
     let token = won(a.claim("okx", 0));
     server.tell("FLUSHALL");
     assert_eq!(a.renew(&[("okx", token)]).unwrap(), [false]);
@@ -180,8 +185,7 @@ fn a_lease_that_was_flushed_or_ran_out_is_lost() {
 #[test]
 fn a_beat_shows_members_and_leases_and_forgets_who_is_gone() {
     let server = Server::start(&[]);
-    let short =
-        |name: &str| Store::new(&ClusterOptions { lease_ns: 6 * SECOND, ..options(&server.url(), name) }).unwrap();
+    let short = |name: &str| Store::new(&changed(&server.url(), name, |o| o.lease_ms = 6000)).unwrap();
     let [mut a, mut b] = ["a", "b"].map(short);
     b.beat(&member("b"), &[]).unwrap();
     let token = won(b.claim("okx", 0));
@@ -262,7 +266,7 @@ fn latest_values_are_kept_with_their_age() {
 #[test]
 fn a_call_ends_at_its_deadline_and_the_next_gets_no_late_answer() {
     let server = Server::start(&[]);
-    let mut a = Store::new(&ClusterOptions { call_ns: 100 * MS, ..options(&server.url(), "a") }).unwrap();
+    let mut a = Store::new(&changed(&server.url(), "a", |o| o.call_ms = 100)).unwrap();
     let token = won(a.claim("okx", 0));
     // A caller that waited for the answer would get it at the end of the pause.
     server.stop();
@@ -359,7 +363,7 @@ fn after_a_failover_the_new_master_is_found_and_tokens_go_on() {
     replica.tell(&format!("REPLICAOF 127.0.0.1 {}", master.port));
     let sentinel = Server::start_sentinel(master.port);
     let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/prices", sentinel.port);
-    let mut a = Store::new(&options(&url, "a")).unwrap();
+    let mut a = Store::new(&settings(&url, "a")).unwrap();
     let token = won(a.claim("okx", 0));
     sentinel.await_replica();
     master.kill();
@@ -386,13 +390,13 @@ fn a_wrong_password_is_one_clear_line_that_does_not_show_it() {
     let server = Server::start(&["--requirepass", "right"]);
     let at = |user: &str| format!("redis://{user}127.0.0.1:{}/", server.port);
     for user in ["", ":wrong@", "nobody:wrong@"] {
-        let error = Store::new(&options(&at(user), "a")).unwrap().check().unwrap_err();
+        let error = Store::new(&settings(&at(user), "a")).unwrap().check().unwrap_err();
         assert!(error.is_lasting(), "{error:?}");
         let words = error.to_string();
         assert!(words.starts_with("Redis refuses us: ") && !words.contains('\n'), "{words}");
         assert!(!words.contains("wrong@") && !words.contains(":wrong"), "{words}");
     }
-    Store::new(&options(&at(":right@"), "a")).unwrap().check().unwrap();
+    Store::new(&settings(&at(":right@"), "a")).unwrap().check().unwrap();
 }
 
 #[test]
@@ -400,11 +404,11 @@ fn the_sentinels_have_a_password_of_their_own() {
     let master = Server::start(&[]);
     let sentinel = Server::start_sentinel_with(master.port, "requirepass \"its own\"");
     let url = format!("redis+sentinel://127.0.0.1:{}/prices", sentinel.port);
-    let error = Store::new(&options(&url, "a")).unwrap().check().unwrap_err();
+    let error = Store::new(&settings(&url, "a")).unwrap().check().unwrap_err();
     assert!(error.is_lasting(), "{error:?}");
     assert!(error.to_string().contains("cluster.sentinel_password"), "{error}");
-    let options = ClusterOptions { sentinel_password: "its own".to_owned(), ..options(&url, "a") };
-    Store::new(&options).unwrap().check().unwrap();
+    let settings = changed(&url, "a", |o| o.sentinel_password = "its own".to_owned());
+    Store::new(&settings).unwrap().check().unwrap();
 }
 
 #[test]
@@ -452,15 +456,15 @@ fn a_redis_with_an_authority_of_its_own_is_trusted_by_file_and_shown_our_certifi
         redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec(&mut server.client()).unwrap();
     }
     let url = format!("rediss://127.0.0.1:{port}/");
-    let check = |options: &ClusterOptions| Store::new(options).unwrap().check();
-    let untrusted = options(&url, "a");
-    assert!(check(&untrusted).is_err(), "an authority that nobody knows is trusted");
-    let anonymous = ClusterOptions { ca_file, ..untrusted };
-    assert!(check(&anonymous).is_err(), "Redis wants to see a certificate");
-    let known = ClusterOptions { cert_file, key_file, ..anonymous.clone() };
-    assert_eq!(check(&known), Ok(()));
-    let missing = ClusterOptions { ca_file: "/nowhere/ca.pem".to_owned(), ..known };
-    assert!(Store::new(&missing).err().unwrap().starts_with("/nowhere/ca.pem: "));
+    let check = |settings: &ClusterSettings| Store::new(settings).unwrap().check();
+    let mut it = settings(&url, "a");
+    assert!(check(&it).is_err(), "an authority that nobody knows is trusted");
+    it.cluster.ca_file = ca_file;
+    assert!(check(&it).is_err(), "Redis wants to see a certificate");
+    (it.cluster.cert_file, it.cluster.key_file) = (cert_file, key_file);
+    assert_eq!(check(&it), Ok(()));
+    it.cluster.ca_file = "/nowhere/ca.pem".to_owned();
+    assert!(Store::new(&it).err().unwrap().starts_with("/nowhere/ca.pem: "));
 }
 
 /// Answers the n-th command with the n-th line, then goes on with the last.
@@ -508,7 +512,7 @@ fn every_refusal_has_its_class() {
         ("-ERR something else\r\n", RefusalClass::Other, true),
     ] {
         let lines: &'static [&'static str] = Vec::leak(vec!["", "", SEVEN, line]);
-        let mut store = Store::new(&options(&parrot(lines), "a")).unwrap();
+        let mut store = Store::new(&settings(&parrot(lines), "a")).unwrap();
         match store.say(&Control::Again { venue: String::new() }) {
             Err(StoreError::Refused(got, words)) => {
                 assert_eq!((got, store.is_connected()), (class, stays), "{words}");
@@ -520,7 +524,7 @@ fn every_refusal_has_its_class() {
 
 #[test]
 fn a_redis_that_is_too_old_is_one_clear_line() {
-    let mut store = Store::new(&options(&parrot(&["", "", "$22\r\nredis_version:6.2.14\r\n\r\n"]), "a")).unwrap();
+    let mut store = Store::new(&settings(&parrot(&["", "", "$22\r\nredis_version:6.2.14\r\n\r\n"]), "a")).unwrap();
     let error = store.check().unwrap_err();
     assert!(error.is_lasting());
     assert_eq!(error.to_string(), "Redis 6.2.14 is too old: 7.0 or newer is needed");
@@ -529,10 +533,10 @@ fn a_redis_that_is_too_old_is_one_clear_line() {
 #[test]
 fn a_redis_that_is_down_is_no_lasting_mistake() {
     let port = super::server::free_port();
-    let mut store = Store::new(&options(&format!("redis://127.0.0.1:{port}/"), "a")).unwrap();
+    let mut store = Store::new(&settings(&format!("redis://127.0.0.1:{port}/"), "a")).unwrap();
     let error = store.check().unwrap_err();
     assert!(!error.is_lasting() && error.to_string().starts_with("Redis cannot be reached: "), "{error}");
     let sentinels = format!("redis+sentinel://127.0.0.1:{port}/prices");
-    let error = Store::new(&options(&sentinels, "a")).unwrap().check().unwrap_err();
+    let error = Store::new(&settings(&sentinels, "a")).unwrap().check().unwrap_err();
     assert!(!error.is_lasting(), "{error}");
 }

@@ -6,6 +6,7 @@ use spreadwire::feed::FeedOptions;
 use spreadwire::feed::session::{Session, SessionParts, entries};
 use spreadwire::market::book::{BookView, BookVoid};
 use spreadwire::market::directory::VenueEntry;
+use spreadwire::market::quote::QuoteOptions;
 use spreadwire::market::{Decimal, Directory, VenueId};
 use spreadwire::matrix::books::BookTable;
 use spreadwire::metrics::Board;
@@ -46,6 +47,8 @@ impl Rig {
             directory: Arc::clone(&self.directory),
             board: Arc::clone(&self.board),
             options: FeedOptions::default(),
+            quotes: QuoteOptions::default(),
+            pairs: 1,
         };
         let mut it = Session::books(parts, Arc::clone(&self.books), plan.to_vec());
         let now = self.hand.clock().now();

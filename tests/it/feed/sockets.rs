@@ -13,12 +13,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use spreadwire::feed::{Feed, FeedOptions, FeedParts, FeedVenue};
 use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::VenueEntry;
-use spreadwire::market::quote::{FeedEvent, Origin, Source};
+use spreadwire::market::quote::{FeedEvent, Origin, QuoteOptions, Source};
 use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
 use spreadwire::matrix::books::BookTable;
 use spreadwire::matrix::days::DayTable;
 use spreadwire::metrics::{Board, BreakerState, LinkState};
-use spreadwire::net::breaker::{self, GOOD_NS};
+use spreadwire::net::breaker::GOOD_NS;
 use spreadwire::net::dial::{self, http_address};
 use spreadwire::net::listen::Listener;
 use spreadwire::net::switch::Switch;
@@ -113,7 +113,9 @@ impl Rig {
             changes: crossbeam::channel::never(),
             dialer,
             clock,
-            options: FeedOptions { seed: Some(1), ..options },
+            options,
+            quotes: QuoteOptions::default(),
+            seed: Some(1),
         })
         .unwrap();
         Self { feed, ring, board, events: Vec::new(), switch, alarm, stop }
@@ -331,13 +333,7 @@ fn a_switch_that_is_turned_while_a_dialler_is_at_work_leaves_one_connection_or_n
 
 /// Opens after three failures in a row, however short the time.
 fn quick_breaker() -> FeedOptions {
-    let breaker = breaker::BreakerOptions {
-        failures: 3,
-        after_ns: 0,
-        open_ns: 20 * SECOND,
-        ..breaker::BreakerOptions::default()
-    };
-    FeedOptions { breaker, ..FeedOptions::default() }
+    FeedOptions { breaker_failures: 3, breaker_after_ms: 0, breaker_open_ms: 20_000, ..FeedOptions::default() }
 }
 
 #[test]

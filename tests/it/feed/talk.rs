@@ -8,7 +8,7 @@ use spreadwire::feed::end::End;
 use spreadwire::feed::session::{Session, SessionParts, entries};
 use spreadwire::market::book::BookVoid;
 use spreadwire::market::directory::{HaltedBy, VenueEntry};
-use spreadwire::market::quote::{FeedEvent, Origin, Source};
+use spreadwire::market::quote::{FeedEvent, Origin, QuoteOptions, Source};
 use spreadwire::market::{Decimal, Directory, InstrumentId, VenueId};
 use spreadwire::matrix::days::DayTable;
 use spreadwire::metrics::{Board, LinkState};
@@ -51,6 +51,8 @@ impl Talk {
             directory: Arc::clone(&directory),
             board: Arc::clone(&board),
             options: FeedOptions::default(),
+            quotes: QuoteOptions::default(),
+            pairs: 1,
         };
         let limits = Limits { message_max: 1 << 20, read_buffer: 1024, fragments_max: u32::MAX };
         Self {

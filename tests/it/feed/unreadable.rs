@@ -7,7 +7,7 @@ use std::sync::Arc;
 use spreadwire::feed::FeedOptions;
 use spreadwire::feed::session::{Session, SessionParts, entries};
 use spreadwire::market::directory::VenueEntry;
-use spreadwire::market::quote::FeedEvent;
+use spreadwire::market::quote::{FeedEvent, QuoteOptions};
 use spreadwire::market::statistics::DayStatistics;
 use spreadwire::market::{Decimal, Directory, InstrumentId, Level, VenueId};
 use spreadwire::matrix::days::DayTable;
@@ -62,8 +62,15 @@ impl Talk {
         let board = Arc::new(Board::new(MonoNs(0), 1, 0));
         let days = Arc::new(DayTable::new(directory.pairs()));
         let entries = entries(&directory, VenueId(0));
-        let options = FeedOptions::default();
-        let parts = SessionParts { id: VenueId(0), venue, directory, board: Arc::clone(&board), options };
+        let parts = SessionParts {
+            id: VenueId(0),
+            venue,
+            directory,
+            board: Arc::clone(&board),
+            options: FeedOptions::default(),
+            quotes: QuoteOptions::default(),
+            pairs: 1,
+        };
         let limits = Limits { message_max: 1 << 20, read_buffer: 1024, fragments_max: u32::MAX };
         let mut talk = Self {
             venue,

@@ -86,7 +86,7 @@ fn without_an_exchange_the_page_has_the_books_of_all_exchanges() {
 
 #[test]
 fn a_book_without_levels_has_a_reason() {
-    let rig = Rig::on_hand(options(|o| o.prices.stale_after_ns = SECOND / 4));
+    let rig = Rig::on_hand(settings(|o| o.quotes.stale_after_ms = 250));
     let one = |exchange: &str| gist(&rig.page(&format!("symbol=BTC/USDT&exchange={exchange}")));
     rig.book("BTC/USDT", "binance", 3, 7);
     rig.void_book("BTC/USDT", "binance", BookVoid::Checksum);
@@ -99,7 +99,7 @@ fn a_book_without_levels_has_a_reason() {
     // Another instance is connected to it, so the local state is no longer valid.
     rig.board.venues[0].connection.set_state(LinkState::Standby, rig.clock.now());
     assert_eq!(one("binance"), "none not_leader null 1");
-    let without = Rig::keeping(GatewayOptions::default(), 0);
+    let without = Rig::with(settings(|o| o.books.levels = 0));
     without.book("BTC/USDT", "binance", 3, 7);
     assert_eq!(gist(&without.page("symbol=BTC/USDT&exchange=binance")), "none off null 0");
 }
@@ -121,7 +121,7 @@ fn an_invalid_request_for_a_book_is_answered_with_the_mistake() {
 
 #[test]
 fn only_clients_that_watch_a_book_receive_it_at_once_and_each_change_once() {
-    let rig = Rig::on_hand(GatewayOptions::default());
+    let rig = Rig::on_hand(GatewaySettings::default());
     rig.book("BTC/USDT", "binance", 30, 7);
     let (mut client, mut other) = (rig.client(), rig.client());
     other.subscribe(&["BTC/USDT"], &["binance"]);
@@ -167,7 +167,7 @@ fn clients_choose_their_depth_and_share_messages_of_equal_depth() {
 
 #[test]
 fn clients_receive_that_a_book_was_void_even_if_it_is_live_again_within_one_interval() {
-    let rig = Rig::with(options(|o| o.books.beat_ns = 250 * MS));
+    let rig = Rig::with(settings(|o| o.books.beat_ms = 250));
     let mut client = rig.client();
     client.watch(&[("ETH/USDT", "binance")], json!({}));
     assert_eq!(client.next()["state"], "none");
@@ -185,7 +185,7 @@ fn clients_receive_that_a_book_was_void_even_if_it_is_live_again_within_one_inte
 
 #[test]
 fn a_book_without_updates_is_sent_as_stale_once_and_as_live_with_the_next_update() {
-    let rig = Rig::on_hand(options(|o| o.prices.stale_after_ns = SECOND / 4));
+    let rig = Rig::on_hand(settings(|o| o.quotes.stale_after_ms = 250));
     let mut client = rig.client();
     rig.book("ETH/USDT", "binance", 3, 7);
     client.watch(&[("ETH/USDT", "binance")], json!({}));
@@ -209,7 +209,7 @@ fn unknown_names_of_books_are_accepted_and_have_no_book() {
 
 #[test]
 fn a_request_for_books_above_a_limit_changes_nothing() {
-    let rig = Rig::with(options(|o| o.subscriptions.pairs_max = 3));
+    let rig = Rig::with(settings(|o| o.gateway.pairs_max = 3));
     let mut client = rig.client();
     client.subscribe(&["BTC/USDT"], &["binance", "kraken"]);
     client.watch(&[("BTC/USDT", "binance")], json!({}));
@@ -234,7 +234,7 @@ fn a_request_for_books_above_a_limit_changes_nothing() {
 
 #[test]
 fn a_slow_client_receives_the_newest_book_and_that_it_was_void() {
-    let rig = Rig::on_hand(options(|o| o.books.beat_ns = 5 * MS));
+    let rig = Rig::on_hand(settings(|o| o.books.beat_ms = 5));
     let mut client = rig.client();
     let books: Vec<(String, &str)> = (0u32..64)
         .map(|n| {

@@ -40,7 +40,7 @@ fn subscribe(interval_ms: u64) -> Value {
 
 #[test]
 fn a_client_in_memory_receives_its_prices_at_its_interval_and_is_counted() {
-    let mut turned = Turned::new(GatewayOptions::default());
+    let mut turned = Turned::new(GatewaySettings::default());
     turned.rig.quote("BTC/USDT", "binance", "42500", "42501");
     let mut peer = Peer::connect(&mut turned, 1 << 20);
     peer.say(&subscribe(500));
@@ -62,7 +62,7 @@ fn a_client_in_memory_receives_its_prices_at_its_interval_and_is_counted() {
 
 #[test]
 fn a_slow_client_in_memory_has_its_prices_conflated_and_receives_the_newest_when_it_reads() {
-    let mut turned = Turned::new(GatewayOptions::default());
+    let mut turned = Turned::new(GatewaySettings::default());
     let mut peer = Peer::connect(&mut turned, 1000);
     peer.say(&subscribe(0));
     turned.rest();

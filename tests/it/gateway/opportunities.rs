@@ -64,7 +64,7 @@ fn told(change: &str, price: u64) -> (String, u64) {
 
 #[test]
 fn only_followers_receive_an_opportunity_from_its_opening_to_its_end() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     let (mut follower, mut other, mut elsewhere) = (rig.client(), rig.client(), rig.client());
     follower.follow(&["btc/usdt"], 0);
     elsewhere.follow(&["ETH/USDT"], 0);
@@ -98,7 +98,7 @@ fn only_followers_receive_an_opportunity_from_its_opening_to_its_end() {
 
 #[test]
 fn clients_that_follow_later_receive_open_opportunities_with_their_age() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     let mut early = rig.client();
     early.follow(&["BTC/USDT"], 0);
     let opened = MonoNs(rig.clock.now().0 - 40 * SECOND);
@@ -123,7 +123,7 @@ fn clients_that_follow_later_receive_open_opportunities_with_their_age() {
 
 #[test]
 fn a_client_follows_until_it_asks_not_to() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     let mut client = rig.client();
     client.subscribe(&["BTC/USDT"], &[]);
     let opened = rig.clock.now();
@@ -153,7 +153,7 @@ fn a_client_follows_until_it_asks_not_to() {
 
 #[test]
 fn at_an_interval_only_the_newest_update_is_sent_but_openings_and_ends_at_once() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     let (mut patient, mut client) = (rig.client(), rig.client());
     patient.follow(&["BTC/USDT", "ETH/USDT"], LONG_BEAT_MS);
     client.follow(&["BTC/USDT", "ETH/USDT"], 1000);
@@ -174,7 +174,7 @@ fn at_an_interval_only_the_newest_update_is_sent_but_openings_and_ends_at_once()
 
 #[test]
 fn a_slow_follower_receives_every_opening_and_end_and_the_newest_update() {
-    let mut rig = Rig::on_hand(options(|o| o.clients.send_buffer = 4096));
+    let mut rig = Rig::on_hand(settings(|o| o.gateway.send_buffer_bytes = 4096));
     let mut client = rig.client();
     client.follow(&["BTC/USDT", "ETH/USDT"], 0);
     let opened = rig.clock.now();
@@ -207,7 +207,7 @@ fn a_slow_follower_receives_every_opening_and_end_and_the_newest_update() {
 
 #[test]
 fn an_opportunity_whose_end_was_lost_ends_before_the_next_opens() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     let mut client = rig.client();
     client.follow(&["BTC/USDT"], 0);
     rig.life("42925", Change::Opened, Duration::from_secs(9));
@@ -223,7 +223,7 @@ fn an_opportunity_whose_end_was_lost_ends_before_the_next_opens() {
 
 #[test]
 fn the_page_of_opportunities_has_the_open_and_the_last_hundred_closed_ones() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     assert_eq!(rig.json("/api/opportunities"), (200, json!({"open": [], "closed": []})));
     for n in 0..120_u64 {
         let opened = MonoNs(rig.clock.now().0 - 5 * SECOND);
@@ -252,7 +252,7 @@ fn the_page_of_opportunities_has_the_open_and_the_last_hundred_closed_ones() {
 
 #[test]
 fn the_pages_of_instruments_and_status_show_the_present_state() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     rig.quote("BTC/USDT", "binance", "1", "2");
     rig.board.venues[2].connection.set_state(LinkState::Backoff, rig.clock.now());
     rig.board.venues[2].connection.set_last_error("closed by the venue (1001)");
@@ -342,7 +342,7 @@ fn a_jump_of_one_venue_is_one_group_and_its_ends_have_a_reason() {
 
 #[test]
 fn a_client_that_asks_for_proof_hears_of_an_opportunity_from_its_proof_to_its_end() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     let mut clients = ["proven", "likely", "none"].map(|min| {
         let mut client = rig.client();
         client.send(json!({"action": "subscribe", "symbols": ["BTC/USDT"], "intervalMs": 0, "opportunities": true,
@@ -387,7 +387,7 @@ fn a_client_that_asks_for_proof_hears_of_an_opportunity_from_its_proof_to_its_en
 
 #[test]
 fn a_client_that_asks_for_more_proof_still_hears_the_end_of_what_it_knows() {
-    let mut rig = Rig::on_hand(GatewayOptions::default());
+    let mut rig = Rig::on_hand(GatewaySettings::default());
     let mut client = rig.client();
     let ask = |client: &mut Client, min: &str| {
         client.send(json!({"action": "subscribe", "minProof": min}));

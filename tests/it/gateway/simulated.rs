@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use super::*;
 use spreadwire::feed::{Feed, FeedParts, FeedVenue};
 use spreadwire::market::book::Side;
+use spreadwire::market::quote::QuoteOptions;
 use spreadwire::market::{Decimal, VenueId};
 use spreadwire::net::dial;
 use spreadwire::net::switch::Switch;
@@ -87,7 +88,9 @@ impl Street {
             changes: crossbeam::channel::never(),
             dialer,
             clock: clock.clone(),
-            options: spreadwire::feed::FeedOptions { seed: Some(1), ..Default::default() },
+            options: spreadwire::feed::FeedOptions::default(),
+            quotes: QuoteOptions::default(),
+            seed: Some(1),
         })
         .unwrap();
         drop(spawn(vec![Box::new(feed)], None, Idle::Wait, stop.clone()).unwrap());
@@ -103,7 +106,7 @@ impl Street {
             board: Arc::clone(&board),
             index: 0,
             clocks: Clocks::both(&clock),
-            options: options(|o| o.books.beat_ns = 20 * MS),
+            settings: settings(|o| o.books.beat_ms = 20),
             listener: Some(listener),
             admin: None,
         })

@@ -22,9 +22,10 @@ pub(super) struct Turned {
 }
 
 impl Turned {
-    pub(super) fn new(options: GatewayOptions) -> Self {
+    pub(super) fn new(mut settings: GatewaySettings) -> Self {
+        settings.books.levels = 5;
         let hand = HandClock::new(MonoNs(1000 * SECOND), UnixNs::from_ms(1_700_000_000_000));
-        let (rig, gateway) = Rig::by_hand(options, 5, hand.clock());
+        let (rig, gateway) = Rig::by_hand(settings, hand.clock());
         Self { rig, gateway, hand, round: 0 }
     }
 
@@ -314,7 +315,7 @@ fn looks(turned: &mut Turned, peer: &mut Peer, holds: &Holds) -> Result<(), Test
 }
 
 fn flows(steps: &[Step]) -> Result<(), TestCaseError> {
-    let mut turned = Turned::new(options(|o| o.sockets.commands = (1000, 1000)));
+    let mut turned = Turned::new(settings(|o| (o.gateway.commands_per_s, o.gateway.commands_burst) = (1000, 1000)));
     turned.renew();
     let mut peer = turned.client();
     let (symbols, exchanges, books) = (Vec::new(), Vec::new(), Vec::new());
@@ -395,7 +396,7 @@ fn targets() -> Vec<String> {
 
 #[test]
 fn pipelined_requests_use_a_limited_share_of_each_turn_and_do_not_delay_changes() {
-    let mut turned = Turned::new(GatewayOptions::default());
+    let mut turned = Turned::new(GatewaySettings::default());
     turned.renew();
     let mut live = turned.client();
     live.say(r#"{"action":"subscribe","symbols":["BTC/USDT"],"exchanges":["binance"],"intervalMs":0}"#);
@@ -436,7 +437,7 @@ fn pipelined_requests_use_a_limited_share_of_each_turn_and_do_not_delay_changes(
 
 #[test]
 fn a_page_that_many_request_at_once_is_rendered_a_few_times() {
-    let mut turned = Turned::new(GatewayOptions::default());
+    let mut turned = Turned::new(GatewaySettings::default());
     let mut peers: Vec<Peer> = (0..40).map(|_| turned.connect()).collect();
     for peer in &mut peers {
         peer.tcp.write_all("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(4).as_bytes()).unwrap();
@@ -467,7 +468,7 @@ fn member<'a>(text: &'a str, name: &str) -> &'a str {
 
 #[test]
 fn after_a_pause_a_client_reads_few_old_prices_and_the_newest_has_its_age() {
-    let mut turned = Turned::new(options(|o| o.clients.progress_within_ns = 60 * SECOND));
+    let mut turned = Turned::new(settings(|o| o.gateway.write_stall_ms = 60_000));
     turned.renew();
     let mut peer = turned.narrow_client();
     peer.say(
@@ -500,7 +501,7 @@ fn after_a_pause_a_client_reads_few_old_prices_and_the_newest_has_its_age() {
 
 #[test]
 fn a_client_with_more_prices_than_it_reads_receives_each_of_them_in_turn() {
-    let mut turned = Turned::new(options(|o| o.clients.progress_within_ns = 600 * SECOND));
+    let mut turned = Turned::new(settings(|o| o.gateway.write_stall_ms = 600_000));
     turned.renew();
     let spell = |n: usize| -> String {
         let case = |(at, letter): (usize, char)| if n >> at & 1 == 1 { letter.to_ascii_lowercase() } else { letter };
@@ -550,7 +551,7 @@ fn block(turned: &mut Turned, symbol: &str) {
 
 #[test]
 fn an_open_opportunity_has_present_ages_for_clients_that_subscribe_later() {
-    let mut turned = Turned::new(GatewayOptions::default());
+    let mut turned = Turned::new(GatewaySettings::default());
     turned.rig.quote("BTC/USDT", "kraken", "42499", "42500");
     turned.rig.quote("BTC/USDT", "binance", "42925", "42926");
     alert(&mut turned, "BTC/USDT");
@@ -578,7 +579,7 @@ fn an_open_opportunity_has_present_ages_for_clients_that_subscribe_later() {
 
 #[test]
 fn an_alert_that_waited_has_the_age_at_which_it_is_sent() {
-    let mut turned = Turned::new(GatewayOptions::default());
+    let mut turned = Turned::new(GatewaySettings::default());
     let mut peer = turned.narrow_client();
     peer.say(r#"{"action":"subscribe","symbols":["BTC/USDT"],"exchanges":[],"extended":true,"opportunities":true}"#);
     turned.rest();
@@ -615,7 +616,7 @@ fn an_alert_that_waited_has_the_age_at_which_it_is_sent() {
 #[test]
 fn if_too_much_waits_in_total_the_clients_with_most_are_closed() {
     const MOST: usize = 200_000;
-    let mut turned = Turned::new(options(|o| o.clients.outboxes_max = MOST));
+    let mut turned = Turned::new(settings(|o| o.gateway.outboxes_max_bytes = MOST));
     let join = |turned: &mut Turned, symbol: &str| {
         let mut peer = turned.narrow_client();
         peer.say(&json!({"action": "subscribe", "symbols": [symbol], "exchanges": []}).to_string());
@@ -667,7 +668,7 @@ fn if_too_much_waits_in_total_the_clients_with_most_are_closed() {
 #[test]
 fn pages_that_are_not_read_count_to_the_same_total() {
     const MOST: usize = 1 << 20;
-    let mut turned = Turned::new(options(|o| o.clients.outboxes_max = MOST));
+    let mut turned = Turned::new(settings(|o| o.gateway.outboxes_max_bytes = MOST));
     turned.rig.quote("BTC/USDT", "binance", "1", "2");
     let peers: Vec<Peer> = (0..400)
         .map(|_| {

@@ -1,16 +1,17 @@
-//! Settings: the allowed values of a key, how they are read from TOML or from a variable, and how they are written
-//! back. Pure.
+//! Sections of the configuration file, and the types that their keys can have: how a value is read from TOML or from a
+//! variable, and how it is written back. The module that uses the values declares their section, in one place: key, type,
+//! default, range, unit and reason. `config` reads all sections. Pure.
+
+pub mod near;
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use toml::de::DeValue;
 
-use crate::market::Decimal;
-
 /// A value as given by the user.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Given<'a> {
+pub enum Given<'a> {
     /// A value of the file.
     Toml(&'a DeValue<'a>),
     /// The text of an environment variable, which has no type.
@@ -18,8 +19,9 @@ pub(super) enum Given<'a> {
 }
 
 impl<'a> Given<'a> {
-    /// The digits of a number, without a plus sign.
-    fn number(self) -> Option<&'a str> {
+    /// The digits of a number, without a plus sign; `None` if it is none.
+    #[must_use]
+    pub fn number(self) -> Option<&'a str> {
         let text = match self {
             Given::Toml(DeValue::Integer(n)) if n.radix() == 10 => n.as_str(),
             Given::Toml(DeValue::Float(n)) => n.as_str(),
@@ -29,7 +31,9 @@ impl<'a> Given<'a> {
         Some(text.strip_prefix('+').unwrap_or(text))
     }
 
-    fn text(self) -> Option<&'a str> {
+    /// The text, or the given word; `None` if it is neither.
+    #[must_use]
+    pub fn text(self) -> Option<&'a str> {
         match self {
             Given::Toml(DeValue::String(text)) => Some(text),
             Given::Bare(text) => Some(text.trim()),
@@ -38,7 +42,8 @@ impl<'a> Given<'a> {
     }
 
     /// The value as written, for error texts.
-    fn shown(self) -> String {
+    #[must_use]
+    pub fn shown(self) -> String {
         match self {
             Given::Toml(DeValue::Integer(n)) => n.to_string(),
             Given::Toml(DeValue::Float(n)) => n.to_string(),
@@ -48,10 +53,18 @@ impl<'a> Given<'a> {
             Given::Bare(text) => quoted(text),
         }
     }
+
+    /// The error text for a word that is not one of `words`.
+    #[must_use]
+    pub fn not_a_choice(self, text: Option<&str>, words: &[&str], expected: &str) -> String {
+        let near = text.map_or_else(String::new, |text| near::did_you_mean(text, words.iter().copied()));
+        format!("{} is unknown, expected {expected}{near}", self.shown())
+    }
 }
 
 /// External text for an error line: quoted, without control characters, at most 80 characters.
-pub(super) fn quoted(text: &str) -> String {
+#[must_use]
+pub fn quoted(text: &str) -> String {
     let mut short: String = text.chars().take(80).collect();
     if short.len() < text.len() {
         short.push('…');
@@ -60,13 +73,14 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// `a table`, `an array`.
-pub(super) fn with_article(noun: &str) -> String {
+#[must_use]
+pub fn with_article(noun: &str) -> String {
     let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {noun}")
 }
 
 /// A type that a key of the configuration can have.
-pub(super) trait Setting {
+pub trait Setting {
     /// Stores the given value, if it has the right type and is within `bounds`.
     ///
     /// # Errors
@@ -105,35 +119,6 @@ macro_rules! whole_numbers {
 }
 whole_numbers!(u64, usize);
 
-/// Percentages have at most this many decimals, so that the detector's threshold is exact.
-const PERCENT_DECIMALS_MAX: u8 = 6;
-
-impl Setting for Decimal {
-    fn set(&mut self, given: Given<'_>, bounds: &RangeInclusive<u64>) -> Result<(), String> {
-        let expected = self.expected(bounds);
-        let refused = |what: &str| format!("{} is {what}, expected {expected}", given.shown());
-        let text = given.number().ok_or_else(|| refused("not a number"))?;
-        let number = Self::parse(text.replace('_', "").as_bytes()).map_err(|why| refused(&why.to_string()))?;
-        let (least, most) = (Self::new(*bounds.start(), 0), Self::new(*bounds.end(), 0));
-        if number < least || number > most {
-            return Err(refused("out of range"));
-        }
-        if number.normalised().scale() > PERCENT_DECIMALS_MAX {
-            return Err(refused("finer than six decimals"));
-        }
-        *self = number;
-        Ok(())
-    }
-
-    fn toml(&self) -> String {
-        self.to_string()
-    }
-
-    fn expected(&self, bounds: &RangeInclusive<u64>) -> String {
-        format!("a number from {} to {} with at most six decimals", bounds.start(), bounds.end())
-    }
-}
-
 impl Setting for bool {
     fn set(&mut self, given: Given<'_>, bounds: &RangeInclusive<u64>) -> Result<(), String> {
         let flag = match given {
@@ -171,6 +156,7 @@ impl Setting for SocketAddr {
 }
 
 /// `IP:PORT`, or `localhost:PORT` for 127.0.0.1. Names are not resolved, so that the listening address is explicit.
+#[must_use]
 pub fn socket_address(text: &str) -> Option<SocketAddr> {
     match text.strip_prefix("localhost:") {
         Some(port) => Some(SocketAddr::from(([127, 0, 0, 1], port.parse().ok()?))),
@@ -197,7 +183,8 @@ impl Setting for String {
 }
 
 /// `text` as a TOML basic string.
-pub(super) fn quoted_toml(text: &str) -> String {
+#[must_use]
+pub fn quoted_toml(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
@@ -216,13 +203,13 @@ macro_rules! choice {
             }
         }
 
-        impl crate::config::setting::Setting for $name {
+        impl crate::settings::Setting for $name {
             fn set(
                 &mut self,
-                given: crate::config::setting::Given<'_>,
+                given: crate::settings::Given<'_>,
                 bounds: &std::ops::RangeInclusive<u64>,
             ) -> Result<(), String> {
-                *self = match given.choice() {
+                *self = match given.text() {
                     $(Some($word) => Self::$variant,)+
                     other => return Err(given.not_a_choice(other, &[$($word),+], &self.expected(bounds))),
                 };
@@ -239,17 +226,55 @@ macro_rules! choice {
         }
     };
 }
-pub(super) use choice;
+pub(crate) use choice;
 
-impl<'a> Given<'a> {
-    /// The given word.
-    pub(super) fn choice(self) -> Option<&'a str> {
-        self.text()
-    }
-
-    /// The error text for a word that is not one of `words`.
-    pub(super) fn not_a_choice(self, text: Option<&str>, words: &[&str], expected: &str) -> String {
-        let near = text.map_or_else(String::new, |text| super::near::did_you_mean(text, words.iter().copied()));
-        format!("{} is unknown, expected {expected}{near}", self.shown())
-    }
+/// One key of a section, for reading and writing its value.
+pub struct SectionKey<'a> {
+    /// Name within the section.
+    pub name: &'static str,
+    /// Its doc comment, line by line.
+    pub doc: &'static [&'static str],
+    /// The value.
+    pub slot: &'a mut dyn Setting,
+    /// Least and greatest value, for numbers.
+    pub bounds: RangeInclusive<u64>,
 }
+
+/// A table of the file.
+pub trait Section {
+    /// Description of the table, line by line.
+    const ABOUT: &'static [&'static str];
+    /// Its keys, in the order of the documentation.
+    fn keys(&mut self) -> Vec<SectionKey<'_>>;
+}
+
+/// Defines a section: a struct with its default, and its keys.
+macro_rules! section {
+    ($(#[doc = $about:literal])+ $(#[derive($($derived:ident),+)])? $name:ident {
+        $($(#[doc = $doc:literal])+ $field:ident: $kind:ty = $default:expr $(, $bounds:expr)?;)+
+    }) => {
+        $(#[doc = $about])+
+        #[derive(Clone, $($($derived,)+)? Debug, PartialEq)]
+        pub struct $name { $($(#[doc = $doc])+ pub $field: $kind,)+ }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        impl crate::settings::Section for $name {
+            const ABOUT: &'static [&'static str] = &[$($about),+];
+
+            fn keys(&mut self) -> Vec<crate::settings::SectionKey<'_>> {
+                vec![$(crate::settings::SectionKey {
+                    name: stringify!($field),
+                    doc: &[$($doc),+],
+                    slot: &mut self.$field,
+                    bounds: [$($bounds,)? 0..=0][0].clone(),
+                }),+]
+            }
+        }
+    };
+}
+pub(crate) use section;
