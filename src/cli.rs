@@ -168,7 +168,7 @@ pub struct SimArgs {
 impl SimArgs {
     /// The chosen venues, or all.
     #[must_use]
-    pub fn chosen_venues(&self) -> Vec<&'static dyn Venue> {
+    pub(crate) fn chosen_venues(&self) -> Vec<&'static dyn Venue> {
         if self.venues.is_empty() { VENUES.to_vec() } else { self.venues.clone() }
     }
 }
@@ -189,7 +189,7 @@ pub struct ReplayArgs {
     pub files: Vec<PathBuf>,
     /// Speed as a multiple of the recorded one, or `max` [default: max, or 1 with --listen]
     #[arg(long, value_name = "X|max", value_parser = parse_speed)]
-    pub speed: Option<Speed>,
+    pub(crate) speed: Option<Speed>,
     /// Serve on this address instead of printing
     #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
     pub listen: Option<SocketAddr>,
@@ -201,7 +201,7 @@ pub struct ReplayArgs {
 impl ReplayArgs {
     /// The chosen speed. By default, as fast as possible for printing and as recorded for serving.
     #[must_use]
-    pub fn chosen_speed(&self) -> Speed {
+    pub(crate) fn chosen_speed(&self) -> Speed {
         let default = if self.listen.is_some() { Speed::Times(1.0) } else { Speed::Max };
         self.speed.unwrap_or(default)
     }
@@ -209,7 +209,7 @@ impl ReplayArgs {
 
 /// How fast a recording is replayed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Speed {
+pub(crate) enum Speed {
     /// A multiple of the recorded speed; above 0, at most 1,000,000.
     Times(f64),
     /// Without waiting.

@@ -119,7 +119,7 @@ impl Handover {
 
     /// Whether nothing is set aside and at least half of the ring is free, for producers that can wait.
     #[must_use]
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         !self.behind && self.ring.slots() * 2 >= self.ring.buffer().capacity()
     }
 

@@ -17,7 +17,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 const LINES_MAX: usize = 1024;
 
 /// One of the two standard streams.
-pub struct Outlet {
+pub(crate) struct Outlet {
     ring: OnceLock<Sender<String>>,
     /// Number of texts accepted, and of texts written.
     accepted: AtomicU64,
@@ -30,9 +30,9 @@ pub struct Outlet {
 }
 
 /// The standard output.
-pub static OUTPUT: Outlet = Outlet::new(write_output, false);
+pub(crate) static OUTPUT: Outlet = Outlet::new(write_output, false);
 /// The standard error.
-pub static ERROR: Outlet = Outlet::new(write_error, true);
+pub(crate) static ERROR: Outlet = Outlet::new(write_error, true);
 
 /// Writes one line to the standard error.
 pub fn say(line: fmt::Arguments<'_>) {
@@ -109,7 +109,7 @@ fn write_error(text: &str) {
 }
 
 /// Writes the texts that were passed to an [`Outlet`]. Blocks for as long as the reader does not read.
-pub struct LogWriter {
+pub(crate) struct LogWriter {
     outlet: &'static Outlet,
     lines: Receiver<String>,
     /// Number of dropped lines that have been reported.
@@ -142,7 +142,7 @@ const WORDS_MAX: usize = 300;
 /// paragraph separators, marks of writing direction (Unicode 17, UAX #9 and its table of format characters), and
 /// characters without width.
 #[must_use]
-pub fn is_unruly(c: char) -> bool {
+pub(crate) fn is_unruly(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
@@ -151,7 +151,7 @@ pub fn is_unruly(c: char) -> bool {
 /// An external text made safe for a log line or a page: limited in length, and without characters that would move the
 /// cursor, change the direction of writing or start another line.
 #[must_use]
-pub fn tamed(text: &str) -> String {
+pub(crate) fn tamed(text: &str) -> String {
     let kept = text.chars().take(WORDS_MAX).map(|c| if is_unruly(c) { ' ' } else { c });
     let cut = if text.chars().nth(WORDS_MAX).is_some() { "…" } else { "" };
     kept.chain(cut.chars()).collect()

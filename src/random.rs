@@ -16,7 +16,7 @@ impl Random {
     }
 
     /// 64 random bits.
-    pub fn bits(&mut self) -> u64 {
+    pub(crate) fn bits(&mut self) -> u64 {
         self.0.next_u64()
     }
 
@@ -45,21 +45,18 @@ impl Random {
         self.below(n) == 0
     }
 
-    /// Bell-shaped, mean 0, deviation 1, never beyond [`BELL_MAX`], so that steps built on it are bounded.
-    pub fn bell(&mut self) -> f64 {
+    /// Bell-shaped, mean 0, deviation 1, never beyond 3.465, so that steps built on it are bounded.
+    pub(crate) fn bell(&mut self) -> f64 {
         (self.unit() + self.unit() + self.unit() + self.unit() - 2.0) * 1.732_050_807_568_877_2
     }
 
     /// Puts `items` in random order.
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for at in (1..items.len()).rev() {
             items.swap(at, self.below(at + 1));
         }
     }
 }
-
-/// The largest value of [`Random::bell`].
-pub const BELL_MAX: f64 = 3.465;
 
 #[cfg(test)]
 mod tests {
@@ -85,7 +82,7 @@ mod tests {
             assert!((0.0..1.0).contains(&random.unit()));
             assert!(random.below(3) < 3);
             let bell = random.bell();
-            assert!(bell.abs() <= BELL_MAX);
+            assert!(bell.abs() <= 3.465);
             sum += bell;
             square += bell * bell;
         }

@@ -60,7 +60,7 @@ pub struct Sleep {
     /// When it ended.
     pub to: MonoNs,
     /// The longest intended duration, in nanoseconds.
-    pub meant_ns: u64,
+    pub(crate) meant_ns: u64,
 }
 
 impl Sleep {
@@ -73,7 +73,7 @@ impl Sleep {
 
     /// How much longer than intended it took, in nanoseconds.
     #[must_use]
-    pub const fn overrun_ns(&self) -> u64 {
+    pub(crate) const fn overrun_ns(&self) -> u64 {
         self.to.since(self.from).saturating_sub(self.meant_ns)
     }
 }
@@ -111,13 +111,13 @@ impl Stop {
 
     /// Whether the end was requested.
     #[must_use]
-    pub fn is_requested(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
 /// The longest sleep of a waiting stage, so that it notices a stop and meets deadlines.
-pub const WAIT_MAX: Duration = Duration::from_millis(250);
+pub(crate) const WAIT_MAX: Duration = Duration::from_millis(250);
 /// The longest sleep of a thread that need not notice a stop.
 const DOZE_MAX: Duration = Duration::from_secs(5);
 /// A turn without work is measured only if it takes longer than this, including its sleep, in nanoseconds.
@@ -210,7 +210,7 @@ pub fn spawn(
 ///
 /// # Errors
 /// If the system cannot create a thread.
-pub fn spawn_stages(
+pub(crate) fn spawn_stages(
     mut stages: Stages,
     core: Option<usize>,
     idle: Idle,
@@ -270,7 +270,7 @@ enum Bell {
 impl Alarm {
     /// An alarm for a stage that sleeps in a poll.
     #[must_use]
-    pub fn of_poll(waker: Arc<mio::Waker>) -> Self {
+    pub(crate) fn of_poll(waker: Arc<mio::Waker>) -> Self {
         Self { asleep: Arc::default(), always: false, bell: Bell::Poll(waker) }
     }
 
@@ -284,7 +284,7 @@ impl Alarm {
     /// The same alarm, but each ring is delivered. For producers whose work is for another stage of the thread, which
     /// the sleeping stage does not check before it sleeps. A ring before the sleep ends the sleep immediately.
     #[must_use]
-    pub fn always(&self) -> Self {
+    pub(crate) fn always(&self) -> Self {
         Self { always: true, ..self.clone() }
     }
 

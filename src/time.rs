@@ -82,7 +82,7 @@ impl Clock {
 
     /// The wall-clock time of a past monotonic instant, using the present offset between the two clocks.
     #[must_use]
-    pub fn unix_at(&self, at: MonoNs) -> UnixNs {
+    pub(crate) fn unix_at(&self, at: MonoNs) -> UnixNs {
         UnixNs(self.unix().0.saturating_sub(self.now().since(at)))
     }
 }
@@ -124,7 +124,7 @@ impl HandClock {
     }
 
     /// Moves both clocks forward until the wall clock shows `unix`. Does nothing if that is in the past.
-    pub fn advance_to_unix(&self, unix: UnixNs) {
+    pub(crate) fn advance_to_unix(&self, unix: UnixNs) {
         let mono = unix.0.wrapping_sub(self.offset.load(Ordering::Acquire));
         self.mono.fetch_max(mono, Ordering::AcqRel);
     }
@@ -146,7 +146,7 @@ impl HandClock {
 const BUCKET_NS: u64 = 30 * SECOND;
 /// The smallest value in a window of one to two `BUCKET_NS`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Lowest {
+pub(crate) struct Lowest {
     now: Option<i128>,
     before: Option<i128>,
     since: MonoNs,

@@ -85,7 +85,7 @@ impl Address {
 
     /// The same text with stars where the password is: fit for a listing or a log.
     #[must_use]
-    pub fn without_password(text: &str) -> String {
+    pub(crate) fn without_password(text: &str) -> String {
         let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
         // A password may hold any letter, even one that should have been written otherwise.
         let Some((user, place)) = rest.rsplit_once('@') else { return text.to_owned() };
@@ -95,7 +95,7 @@ impl Address {
 
     /// Number of the database.
     #[must_use]
-    pub fn database(&self) -> i64 {
+    pub(crate) fn database(&self) -> i64 {
         match &self.kind {
             RedisServer::Direct(info) => info.redis_settings().db(),
             RedisServer::Sentinels(_, _, settings) => settings.db(),
@@ -157,7 +157,7 @@ impl Address {
     ///
     /// # Errors
     /// Why there is no connection.
-    pub fn connect_to_listen(&self, within: Duration) -> Result<Connection, StoreError> {
+    pub(crate) fn connect_to_listen(&self, within: Duration) -> Result<Connection, StoreError> {
         let resp3 = |settings: &RedisConnectionInfo| settings.clone().set_protocol(redis::ProtocolVersion::RESP3);
         let kind = match &self.kind {
             RedisServer::Direct(info) => {

@@ -24,7 +24,7 @@ struct Sender {
 
 /// Our own round trips through Redis: what we sent to ourselves and got back.
 #[derive(Clone, Copy, Debug)]
-pub struct Trips {
+pub(crate) struct Trips {
     lowest: Lowest,
     last_ns: u64,
     before_ns: u64,
@@ -47,27 +47,34 @@ impl Trips {
 
     /// The shortest of the last half minute or more, in nanoseconds.
     #[must_use]
-    pub fn shortest_ns(&self) -> u64 {
+    pub(crate) fn shortest_ns(&self) -> u64 {
         self.lowest.value().map_or(self.unmeasured_ns, |ns| ns as u64)
     }
 
     /// The longer of the last two, in nanoseconds: how late Redis is now.
     #[must_use]
-    pub fn recent_ns(&self) -> u64 {
+    pub(crate) fn recent_ns(&self) -> u64 {
         if self.last_ns == 0 { self.unmeasured_ns } else { self.last_ns.max(self.before_ns) }
     }
 }
 
 /// The clocks of all who send.
 #[derive(Clone, Debug, Default)]
-pub struct PeerClocks {
+pub(crate) struct PeerClocks {
     senders: Vec<Sender>,
 }
 
 impl PeerClocks {
     /// A message of `from`, sent at `sent` by its clock, arrived at `arrived` by ours: how long it was on its way,
     /// in nanoseconds. `its_trip_ns` is the sender's own round trip.
-    pub fn transit_ns(&mut self, from: &str, sent: MonoNs, arrived: MonoNs, trips: &Trips, its_trip_ns: u64) -> u64 {
+    pub(crate) fn transit_ns(
+        &mut self,
+        from: &str,
+        sent: MonoNs,
+        arrived: MonoNs,
+        trips: &Trips,
+        its_trip_ns: u64,
+    ) -> u64 {
         let sender = self.sender(from, arrived);
         let difference = i128::from(arrived.0) - i128::from(sent.0);
         sender.difference.add(difference, arrived);

@@ -23,11 +23,11 @@ use crate::time::{MonoNs, SECOND, UnixNs};
 use crate::wire::json::{self, Value};
 
 /// Version of this text. Another one is refused, unknown members are not: they may be added.
-pub const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 1;
 /// Largest batch that is read, in bytes.
 pub const BYTES_MAX: usize = 1 << 20;
 /// Most quotes, and most day statistics, of one batch.
-pub const QUOTES_MAX: usize = 1024;
+pub(crate) const QUOTES_MAX: usize = 1024;
 /// Longest id of an instance, in bytes.
 const NAME_MAX: usize = 256;
 /// Greatest age of a published quote, in nanoseconds.

@@ -65,7 +65,7 @@ impl Coordinator {
 
     /// Whether calls beside those of [`Self::next`] may be made now.
     #[must_use]
-    pub fn reaches(&self, now: MonoNs) -> bool {
+    pub(crate) fn reaches(&self, now: MonoNs) -> bool {
         self.fallback.state() != RedisState::CutOff && self.fallback.may_call(now)
     }
 

@@ -258,12 +258,6 @@ impl Election {
         &self.members
     }
 
-    /// Highest token under which `venue` was led; 0 before the first.
-    #[must_use]
-    pub fn highest(&self, venue: usize) -> u64 {
-        self.seats[venue].highest
-    }
-
     /// Id of the leader of `venue`, as far as we know.
     #[must_use]
     pub fn leader(&self, venue: usize) -> Option<&str> {

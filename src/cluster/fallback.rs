@@ -9,7 +9,7 @@ use crate::net::backoff::doubled;
 use crate::time::{MS, MonoNs};
 
 /// No pulse, or no answer to any call, for so long: Redis is not relied on. In nanoseconds; three pulses.
-pub const LATE_NS: u64 = 300 * MS;
+pub(crate) const LATE_NS: u64 = 300 * MS;
 /// This number of consecutive failed calls shows the same sooner.
 const FAILURES_MAX: u32 = 3;
 /// Pause after a first failure; it doubles while we are cut off.
@@ -77,7 +77,7 @@ impl Fallback {
 
     /// Whether a call may be made now. After a failure there is a pause, and while cut off only a probe at times.
     #[must_use]
-    pub fn may_call(&self, now: MonoNs) -> bool {
+    pub(crate) fn may_call(&self, now: MonoNs) -> bool {
         now >= self.call_at
     }
 

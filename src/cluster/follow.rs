@@ -43,7 +43,7 @@ use crate::stage::{Alarm, Stage};
 use crate::time::{Clock, Lowest, MS, MonoNs, SECOND, UnixNs};
 
 /// A message to ourselves goes out this often, in nanoseconds.
-pub const PULSE_EVERY_NS: u64 = 100 * MS;
+pub(crate) const PULSE_EVERY_NS: u64 = 100 * MS;
 /// A connection on which nothing came for so long is dead, in nanoseconds: five of our own messages are missing.
 const DEAF_NS: u64 = 500 * MS;
 /// Every so many of them goes to all, who learn from it how our clock stands before we ever lead.

@@ -25,4 +25,5 @@ pub mod signals;
 pub mod status;
 pub mod store;
 
-pub use options::{ClusterOptions, ClusterSettings, LegacyKeys, OwnUpstream};
+pub(crate) use options::LegacyKeys;
+pub use options::{ClusterOptions, ClusterSettings, OwnUpstream};

@@ -88,7 +88,7 @@ impl ClusterOptions {
 
     /// How often it is renewed, in nanoseconds.
     #[must_use]
-    pub const fn renew_ns(&self) -> u64 {
+    pub(crate) const fn renew_ns(&self) -> u64 {
         let renew_ms = if self.renew_ms == 0 { self.lease_ms / 3 } else { self.renew_ms };
         renew_ms * MS
     }

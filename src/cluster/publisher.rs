@@ -25,7 +25,7 @@ use crate::metrics::Board;
 use crate::time::{Clock, MS, MonoNs, SECOND};
 
 /// A leader with nothing to say says so this often, in nanoseconds.
-pub const BEAT_NS: u64 = 200 * MS;
+pub(crate) const BEAT_NS: u64 = 200 * MS;
 /// A quote that is repeated without a change is published again after this time, in nanoseconds.
 const RENEW_NS: u64 = SECOND;
 /// Latest values are written this often, in nanoseconds: they must not hold up batches.

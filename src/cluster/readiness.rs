@@ -9,7 +9,7 @@
 use crate::time::{MS, MonoNs, SECOND};
 
 /// A connection that is open for so long brings nothing more of instruments on which it was silent, in nanoseconds.
-pub const QUIET_NS: u64 = 2 * SECOND;
+pub(crate) const QUIET_NS: u64 = 2 * SECOND;
 /// The longest wait for a moment at which the leader has published everything, in nanoseconds.
 const LEVEL_NS: u64 = 500 * MS;
 

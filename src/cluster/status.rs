@@ -16,7 +16,7 @@ pub struct Led {
     /// `None`: it has no leader.
     pub lease: Option<Lease>,
     /// How long ago the leader last wrote a latest value, by Redis' own clock, in nanoseconds; `None`: none is left.
-    pub newest_ns: Option<u64>,
+    pub(crate) newest_ns: Option<u64>,
 }
 
 /// A cluster at one moment.

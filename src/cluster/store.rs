@@ -38,7 +38,7 @@ pub const LATEST_NS: u64 = 60 * SECOND;
 /// Tokens above this are not believed: Redis' scripts count in doubles, which are exact up to here.
 pub const TOKEN_MAX: u64 = 1 << 53;
 /// Stands in a text for the token that only Redis will give out; see [`Tokenless`].
-pub const TOKEN_MARK: u64 = TOKEN_MAX + 1;
+pub(crate) const TOKEN_MARK: u64 = TOKEN_MAX + 1;
 /// How long a member is one after its last word, in leases.
 const MEMBER_LEASES: u64 = 1;
 /// What whole milliseconds leave out when a value is written and when it is read, in nanoseconds.
@@ -420,7 +420,7 @@ impl Store {
     ///
     /// # Errors
     /// Some may have been written.
-    pub fn write_plain(&mut self, values: &[(String, Vec<u8>)], lasts_s: u64) -> Result<(), StoreError> {
+    pub(crate) fn write_plain(&mut self, values: &[(String, Vec<u8>)], lasts_s: u64) -> Result<(), StoreError> {
         if values.is_empty() {
             return Ok(());
         }
@@ -604,7 +604,7 @@ impl Keys {
 
     /// Channel of the heartbeats that `instance` sends to itself.
     #[must_use]
-    pub fn own_pulse(&self, instance: &str) -> String {
+    pub(crate) fn own_pulse(&self, instance: &str) -> String {
         self.channel(format_args!("pulse:{instance}"))
     }
 }

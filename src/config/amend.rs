@@ -10,15 +10,15 @@ use crate::venues::DEFAULT_VENUES;
 
 /// Names to add and names to remove. No name is in both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Amendment {
+pub(crate) struct Amendment {
     /// Instruments, `BASE/QUOTE`, for every venue that can quote them and has no list of its own.
     pub add: BTreeSet<String>,
     /// Instruments to remove from every venue.
     pub remove: BTreeSet<String>,
     /// Venues to add.
-    pub add_venues: BTreeSet<String>,
+    pub(crate) add_venues: BTreeSet<String>,
     /// Venues to remove.
-    pub remove_venues: BTreeSet<String>,
+    pub(crate) remove_venues: BTreeSet<String>,
 }
 
 impl Amendment {
@@ -46,7 +46,7 @@ impl Amendment {
 impl Plan {
     /// The plan with this amendment. Errors are reported by [`Self::resolve`].
     #[must_use]
-    pub fn amended(mut self, amendment: &Amendment) -> Self {
+    pub(crate) fn amended(mut self, amendment: &Amendment) -> Self {
         let draft = &mut self.draft;
         amend_instruments(draft, amendment);
         if amendment.add_venues.is_empty() && amendment.remove_venues.is_empty() {

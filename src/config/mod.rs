@@ -30,8 +30,9 @@ use crate::market::{Decimal, Directory, VenueId};
 use crate::net::tls::Trust;
 use crate::venues::{DEFAULT_VENUES, VENUES, Venue};
 
-pub use amend::Amendment;
-pub use sections::{AdminOptions, Pin, Spin, ThreadOptions, WatchFile};
+pub(crate) use amend::Amendment;
+pub(crate) use sections::{AdminOptions, ThreadOptions, WatchFile};
+pub use sections::{Pin, Spin};
 
 /// All settings, checked and with names resolved.
 #[derive(Clone, Debug)]
@@ -76,7 +77,7 @@ pub struct VenueConfig {
     /// Taker fee in percent of the notional.
     pub taker_fee_pct: Decimal,
     /// Whether the file or the environment sets the fee.
-    pub is_fee_set: bool,
+    pub(crate) is_fee_set: bool,
     /// Additional certificate authorities (PEM) that are trusted for this address.
     pub ca_file: Option<PathBuf>,
     /// REST address from which the list of instruments is read; empty: no list is read.
@@ -137,7 +138,7 @@ impl fmt::Debug for VenueConfig {
 
 /// Origin of a value, or location of an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum ConfigPlace {
+pub(crate) enum ConfigPlace {
     /// The default.
     #[default]
     Default,
@@ -145,8 +146,6 @@ pub enum ConfigPlace {
     File(usize),
     /// The environment variable of this name.
     Environment(String),
-    /// The flag of this name.
-    Flag(&'static str),
     /// An admin call.
     Admin,
 }
@@ -157,7 +156,6 @@ impl fmt::Display for ConfigPlace {
             Self::Default => f.write_str("default"),
             Self::File(line) => write!(f, "file, line {line}"),
             Self::Environment(name) => write!(f, "environment, {name}"),
-            Self::Flag(name) => write!(f, "flag {name}"),
             Self::Admin => f.write_str("admin call"),
         }
     }
@@ -165,7 +163,7 @@ impl fmt::Display for ConfigPlace {
 
 /// One error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Location.
     pub place: ConfigPlace,
     /// The key, such as `gateway.listen`; empty if the error concerns no single key.
@@ -180,7 +178,7 @@ pub struct ConfigError {
     /// Name of the file as given.
     pub file: String,
     /// All errors, sorted by line; those of the environment come last.
-    pub problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl fmt::Display for ConfigError {
@@ -193,7 +191,6 @@ impl fmt::Display for ConfigError {
                 ConfigPlace::File(0) => write!(f, "{separator}{}: ", self.file)?,
                 ConfigPlace::File(line) => write!(f, "{separator}{}:{line}: ", self.file)?,
                 ConfigPlace::Environment(name) => write!(f, "{separator}environment: {name}: ")?,
-                ConfigPlace::Flag(name) => write!(f, "{separator}{name}: ")?,
                 ConfigPlace::Admin => write!(f, "{separator}admin call: ")?,
             }
             if !problem.key.is_empty() {
@@ -281,7 +278,7 @@ impl Config {
     /// The same, with room for additions at run time: as many instruments again, at least `ROOM_MIN`, and all existing
     /// venues. In a cluster no venues can be added.
     #[must_use]
-    pub fn directory_with_room(&self) -> Directory {
+    pub(crate) fn directory_with_room(&self) -> Directory {
         let instruments = self.instruments.len().max(ROOM_MIN);
         let venues = if self.cluster.redis.is_empty() { VENUES.len().saturating_sub(self.venues.len()) } else { 0 };
         self.with_claims(Directory::with_room(self.instruments.clone(), self.members(), Room { venues, instruments }))
@@ -476,6 +473,6 @@ fn environment() -> Vec<(String, String)> {
 
 /// The error text for a name that is not a venue.
 #[must_use]
-pub fn unknown_venue(name: &str) -> String {
+pub(crate) fn unknown_venue(name: &str) -> String {
     read::unknown_venue(name, VENUES.iter().map(|venue| venue.facts().name))
 }

@@ -34,7 +34,7 @@ pub(super) struct ListItem {
 
 impl ListItem {
     /// Whether a pattern in the configuration selected it.
-    pub fn is_of_pattern(&self) -> bool {
+    pub(crate) fn is_of_pattern(&self) -> bool {
         self.chosen && !matches!(self.place, ConfigPlace::Admin | ConfigPlace::Default)
     }
 }
@@ -47,9 +47,9 @@ pub(super) struct VenueDraft {
     /// `None`: the instruments of the whole configuration.
     pub instruments: Option<Vec<ListItem>>,
     /// Instruments that are the same asset as at other venues,
-    pub same_asset: Option<Vec<ListItem>>,
+    pub(crate) same_asset: Option<Vec<ListItem>>,
     /// and those that are another one.
-    pub other_asset: Option<Vec<ListItem>>,
+    pub(crate) other_asset: Option<Vec<ListItem>>,
 }
 
 impl VenueDraft {
@@ -88,7 +88,7 @@ pub(super) struct Draft {
     pub without: BTreeSet<String>,
     /// Origin of each key; a missing key has its default.
     pub places: BTreeMap<String, ConfigPlace>,
-    pub problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
     pub warnings: Vec<String>,
 }
 
@@ -133,7 +133,7 @@ impl Draft {
     }
 
     /// All tables with their single-valued keys, in the order of the documentation.
-    pub fn sections(&mut self) -> Vec<(String, Vec<SectionKey<'_>>)> {
+    pub(crate) fn sections(&mut self) -> Vec<(String, Vec<SectionKey<'_>>)> {
         let mut sections = vec![
             ("gateway".to_owned(), self.gateway.keys()),
             ("quotes".to_owned(), self.quotes.keys()),
@@ -191,7 +191,7 @@ impl Draft {
     }
 
     /// Reads all keys of the TOML text `source`.
-    pub fn read_file(&mut self, source: &str) {
+    pub(crate) fn read_file(&mut self, source: &str) {
         let lines = LineStarts::of(source);
         let (table, errors) = DeTable::parse_recoverable(source);
         let paths = self.paths();
@@ -261,7 +261,7 @@ impl Draft {
     }
 
     /// Reads all variables `SPREADWIRE_SECTION_KEY` of `environment`; lists are separated by commas.
-    pub fn read_environment(&mut self, environment: &[(String, String)]) {
+    pub(crate) fn read_environment(&mut self, environment: &[(String, String)]) {
         let names: Vec<(String, String)> = self.paths().into_iter().map(|path| (variable(&path), path)).collect();
         for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
             let place = ConfigPlace::Environment(name.clone());
@@ -360,7 +360,7 @@ impl LineStarts {
 }
 
 /// The error text for a name that is not a venue.
-pub fn unknown_venue<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
+pub(crate) fn unknown_venue<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     let near = did_you_mean(name, names.clone());
     format!("unknown venue {}, expected one of {}{near}", quoted(name), names.collect::<Vec<_>>().join(", "))
 }

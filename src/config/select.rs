@@ -20,7 +20,7 @@ pub(super) struct Pattern {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SelectionLimits {
     /// Least number of venues that must list an instrument.
-    pub common_to: usize,
+    pub(crate) common_to: usize,
     /// Most instruments; 0: all.
     pub top: usize,
 }
@@ -52,7 +52,7 @@ impl Pattern {
     }
 
     /// Whether one of `lists` has a traded instrument that matches.
-    pub fn selects_from(&self, lists: &[&List]) -> bool {
+    pub(crate) fn selects_from(&self, lists: &[&List]) -> bool {
         let mut entries = lists.iter().flat_map(|list| &list.entries);
         entries.any(|entry| entry.is_trading && self.fits(&entry.base, &entry.quote))
     }
@@ -69,7 +69,7 @@ pub(super) struct Chosen {
     /// Matching symbols that are traded somewhere: those listed by most venues first, then by name.
     pub symbols: Vec<String>,
     /// Matching symbols that are leveraged tokens, by name. Each venue issues its own.
-    pub leveraged: BTreeSet<String>,
+    pub(crate) leveraged: BTreeSet<String>,
 }
 
 /// The instruments on `lists` that match one of `patterns`, within `limits`.

@@ -18,7 +18,7 @@ use crate::market::{InstrumentId, VenueId};
 use crate::time::{MonoNs, SECOND};
 
 /// Most routes that are remembered. Each takes about one kilobyte.
-pub const ROUTES_MAX: usize = 2048;
+pub(crate) const ROUTES_MAX: usize = 2048;
 /// Number of past minutes whose medians are used.
 const MINUTES: usize = 60;
 /// Least number of medians for a basis.
@@ -28,10 +28,10 @@ const MINUTE_NS: u64 = 60 * SECOND;
 const SAMPLE_NS: u64 = SECOND;
 
 /// An instrument, its buy venue and its sell venue.
-pub type BasisRoute = (InstrumentId, VenueId, VenueId);
+pub(crate) type BasisRoute = (InstrumentId, VenueId, VenueId);
 
 /// See the file's head.
-pub struct BasisMemory {
+pub(crate) struct BasisMemory {
     at: FxHashMap<BasisRoute, u32>,
     routes: Vec<RouteBasis>,
     /// The route at which the next turn of sampling begins.
@@ -129,12 +129,12 @@ impl BasisMemory {
 
     /// The basis of the route; `None` if it has none yet.
     #[must_use]
-    pub fn basis(&self, route: BasisRoute) -> Option<Percent> {
+    pub(crate) fn basis(&self, route: BasisRoute) -> Option<Percent> {
         self.routes[*self.at.get(&route)? as usize].basis
     }
 
     /// Remembers a route whose legs hold if its net spread `net` is above a quarter of the threshold.
-    pub fn admit(&mut self, route: BasisRoute, net: Percent, now: MonoNs) {
+    pub(crate) fn admit(&mut self, route: BasisRoute, net: Percent, now: MonoNs) {
         if net <= self.worth || self.at.contains_key(&route) {
             return;
         }
@@ -175,7 +175,7 @@ impl BasisMemory {
     }
 
     /// The row whose routes are looked at next, of `rows`.
-    pub fn next_row(&mut self, rows: usize) -> InstrumentId {
+    pub(crate) fn next_row(&mut self, rows: usize) -> InstrumentId {
         let at = self.next_row % rows;
         self.next_row = at + 1;
         InstrumentId(at as u32)
@@ -188,13 +188,14 @@ impl BasisMemory {
     }
 
     /// Whether no route is remembered.
+    #[cfg(test)]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.routes.is_empty()
     }
 
     /// How often a route was not remembered since the last call, because the memory was full.
-    pub fn take_refused(&mut self) -> u64 {
+    pub(crate) fn take_refused(&mut self) -> u64 {
         std::mem::take(&mut self.refused)
     }
 }

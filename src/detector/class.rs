@@ -8,23 +8,23 @@ const FLICKER_NS: u64 = 100 * MS;
 
 /// An episode at its end.
 #[derive(Clone, Copy, Debug)]
-pub struct EndedEpisode {
+pub(crate) struct EndedEpisode {
     /// What is known of the coexistence of both legs.
     pub proof: Proof,
     /// Why it closed.
     pub reason: CloseReason,
     /// Nanoseconds from its opening to its end.
-    pub lived_ns: u64,
+    pub(crate) lived_ns: u64,
     /// Largest net spread since it opened.
-    pub peak_net_pct: Percent,
+    pub(crate) peak_net_pct: Percent,
     /// Whether its legs are known to be the same asset.
-    pub is_one: bool,
+    pub(crate) is_one: bool,
 }
 
 /// The class of a closed opportunity: the first that applies. It is not real with another asset, with a refuted proof,
 /// or without a profit after fees.
 #[must_use]
-pub fn class_of(episode: &EndedEpisode) -> Class {
+pub(crate) fn class_of(episode: &EndedEpisode) -> Class {
     if !episode.is_one {
         return Class::Alien;
     }

@@ -4,10 +4,10 @@ use crate::market::{InstrumentId, VenueId};
 use crate::time::MonoNs;
 
 /// A row, the venue whose quote changed it first, and when.
-pub type DirtyRow = (InstrumentId, VenueId, MonoNs);
+pub(crate) type DirtyRow = (InstrumentId, VenueId, MonoNs);
 
 /// See the file's head.
-pub struct DirtyRows {
+pub(crate) struct DirtyRows {
     rows: Vec<DirtyRow>,
     is_dirty: Vec<bool>,
 }

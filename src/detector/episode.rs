@@ -13,7 +13,7 @@ type SpreadKey = (InstrumentId, VenueId, VenueId);
 
 /// All open opportunities, and when each was last alerted.
 #[derive(Default)]
-pub struct Episodes {
+pub(crate) struct Episodes {
     open: FxHashMap<SpreadKey, Episode>,
     /// Last alert of opportunities that closed within the debounce time; older ones are forgotten.
     alerted: FxHashMap<SpreadKey, MonoNs>,
@@ -35,13 +35,13 @@ struct Episode {
 }
 
 /// State of an open opportunity that a scan did not see above the threshold.
-pub struct Standing {
+pub(crate) struct Standing {
     /// Its current quotes.
     pub opportunity: Opportunity,
     /// Why it has ended; `None` while it stays open.
     pub reason: Option<CloseReason>,
     /// Whether its legs are known to be the same asset.
-    pub is_one: bool,
+    pub(crate) is_one: bool,
 }
 
 impl Episodes {
@@ -58,8 +58,9 @@ impl Episodes {
     }
 
     /// How many groups the open ones are.
+    #[cfg(test)]
     #[must_use]
-    pub fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         self.groups.len()
     }
 
@@ -135,7 +136,7 @@ impl Episodes {
 
     /// Looks at all episodes of `instrument` that the scan at `now` did not see above the threshold. `stand` says how the
     /// opportunity that was last seen so, and opened at these prices of both legs, stands now.
-    pub fn settle_unseen(
+    pub(crate) fn settle_unseen(
         &mut self,
         instrument: InstrumentId,
         now: MonoNs,
@@ -176,7 +177,7 @@ impl Episodes {
     }
 
     /// Completes what the events of one scan say of their groups.
-    pub fn fill_groups(&mut self, events: &mut [OpportunityEvent]) {
+    pub(crate) fn fill_groups(&mut self, events: &mut [OpportunityEvent]) {
         for OpportunityEvent { opportunity, .. } in events {
             self.groups.fill(&mut opportunity.group);
             let key = (opportunity.instrument, opportunity.buy.venue, opportunity.sell.venue);
@@ -188,7 +189,7 @@ impl Episodes {
 
     /// Publishes open opportunities whose legs or groups have changed since they were last published, each at most once in
     /// `every_ns`.
-    pub fn tell_updated(&mut self, now: MonoNs, every_ns: u64, mut updated: impl FnMut(OpportunityEvent)) {
+    pub(crate) fn tell_updated(&mut self, now: MonoNs, every_ns: u64, mut updated: impl FnMut(OpportunityEvent)) {
         let Self { open, groups, .. } = self;
         for Episode { opportunity, told, .. } in open.values_mut() {
             groups.fill(&mut opportunity.group);
@@ -202,7 +203,7 @@ impl Episodes {
     }
 
     /// Forgets alerts that no longer matter, so that memory is bounded by what happened lately.
-    pub fn forget_old(&mut self, now: MonoNs, debounce_ns: u64) {
+    pub(crate) fn forget_old(&mut self, now: MonoNs, debounce_ns: u64) {
         self.alerted.retain(|_, at| now.since(*at) <= debounce_ns);
     }
 }

@@ -15,13 +15,13 @@ use crate::matrix::{CellQuote, CellState};
 use crate::time::MonoNs;
 
 /// A venue and its cell of the row.
-pub type HeldLeg<'a> = (VenueId, &'a CellQuote);
+pub(crate) type HeldLeg<'a> = (VenueId, &'a CellQuote);
 
 /// Connections that are known to be behind; when there are more, those that no quote came by are forgotten.
-pub const BEHIND_MAX: usize = 64;
+pub(crate) const BEHIND_MAX: usize = 64;
 
 /// What is known about the legs of all rows in addition to their cells.
-pub struct Evidence {
+pub(crate) struct Evidence {
     /// By cell: the last quote.
     pub last: Vec<LastSeen>,
     /// By cell: why its quote does not hold, where it does not.
@@ -35,11 +35,11 @@ pub struct Evidence {
     /// What the timestamps of connections show.
     pub lines: LineClocks,
     /// Which venues are comparable.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// Which venues reconnect too often, or have a low feed score.
-    pub quarantine: Quarantine,
+    pub(crate) quarantine: Quarantine,
     /// The basis of each route.
-    pub basis: BasisMemory,
+    pub(crate) basis: BasisMemory,
 }
 
 impl Evidence {
@@ -68,7 +68,7 @@ impl Evidence {
 }
 
 /// What is read about one row in addition to its cells.
-pub struct RowEvidence<'a> {
+pub(crate) struct RowEvidence<'a> {
     evidence: &'a Evidence,
     directory: &'a Directory,
     instrument: InstrumentId,

@@ -10,7 +10,7 @@ type LegKey = (InstrumentId, LegSide, VenueId);
 
 /// All groups that have an open opportunity.
 #[derive(Default)]
-pub struct Groups {
+pub(crate) struct Groups {
     /// By number.
     groups: FxHashMap<u64, GroupMembers>,
     /// Groups by the leg that their members share. A group of one has both of its legs here: which of them others
@@ -62,15 +62,10 @@ impl Groups {
     }
 
     /// How many groups have an open member.
+    #[cfg(test)]
     #[must_use]
     pub fn len(&self) -> usize {
         self.groups.len()
-    }
-
-    /// Whether nothing is open.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
     }
 
     /// A member of group `number` has closed.

@@ -18,10 +18,10 @@ use crate::market::{InstrumentId, VenueId};
 const AGREE_SHARE: f64 = 0.03;
 
 /// Most venues that there can be: one bit each.
-pub const VENUES_MAX: usize = 64;
+pub(crate) const VENUES_MAX: usize = 64;
 
 /// Which venues are comparable, by instrument.
-pub struct Identity {
+pub(crate) struct Identity {
     venues: usize,
     /// By instrument and venue: a bit for each venue that it is comparable with, itself included.
     together: Vec<u64>,
@@ -30,7 +30,7 @@ pub struct Identity {
 /// Whether the mids `a` and `b` may be those of one asset.
 #[inline]
 #[must_use]
-pub fn agree(a: f64, b: f64) -> bool {
+pub(crate) fn agree(a: f64, b: f64) -> bool {
     (a - b).abs() <= a.max(b) * AGREE_SHARE
 }
 
@@ -53,7 +53,7 @@ impl Identity {
     /// A bit for each venue that is comparable with `venue` in `instrument`, itself included.
     #[inline]
     #[must_use]
-    pub fn comparable(&self, instrument: InstrumentId, venue: VenueId) -> u64 {
+    pub(crate) fn comparable(&self, instrument: InstrumentId, venue: VenueId) -> u64 {
         self.together[self.at(instrument, venue)]
     }
 
@@ -62,7 +62,7 @@ impl Identity {
     /// with the largest group of venues that agree with each other.
     #[inline]
     #[must_use]
-    pub fn is_one(
+    pub(crate) fn is_one(
         &self,
         instrument: InstrumentId,
         (a, b): (VenueId, VenueId),

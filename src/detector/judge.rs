@@ -17,17 +17,17 @@ pub struct LegEvidence {
     /// Time since its quote was read, corrected for lag, in nanoseconds.
     pub age_ns: u64,
     /// Whether it waits for its second quote after a connect or a resubscription.
-    pub is_unsettled: bool,
+    pub(crate) is_unsettled: bool,
     /// Time since the last reconnect of a venue that reconnects too often, in nanoseconds.
-    pub reconnected_ns: Option<u64>,
+    pub(crate) reconnected_ns: Option<u64>,
     /// Whether what we read of its connection is behind what was sent.
     pub is_behind: bool,
     /// Whether the quote was late when it came.
     pub delay: Delay,
     /// Whether its venue is quarantined, because its feed had too many faults lately.
-    pub is_quarantined: bool,
+    pub(crate) is_quarantined: bool,
     /// It has a timestamp, or a witness on its connection.
-    pub is_stamped: bool,
+    pub(crate) is_stamped: bool,
 }
 
 /// What is known of a candidate.
@@ -38,7 +38,7 @@ pub struct RouteEvidence {
     /// The leg that would be sold.
     pub sell: LegEvidence,
     /// Whether both legs are known to be the same asset in the same unit.
-    pub is_one: bool,
+    pub(crate) is_one: bool,
     /// Net spread in percent of the buy price.
     pub net_pct: Percent,
     /// The basis of the route, if it has one.
@@ -123,7 +123,7 @@ pub fn judge(evidence: &RouteEvidence, options: &DetectorOptions) -> Result<(), 
 
 /// Whether a route with this basis is standing: the basis exceeds half of the threshold.
 #[must_use]
-pub const fn is_standing(basis: Percent, threshold: Percent) -> bool {
+pub(crate) const fn is_standing(basis: Percent, threshold: Percent) -> bool {
     basis.0 > threshold.0 / 2
 }
 

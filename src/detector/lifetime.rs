@@ -11,13 +11,13 @@ use crate::market::{InstrumentId, VenueId};
 use crate::time::{MS, MonoNs, SECOND};
 
 /// An opportunity is followed for at most this time, in nanoseconds.
-pub const FOLLOWED_MAX_NS: u64 = 60 * SECOND;
+pub(crate) const FOLLOWED_MAX_NS: u64 = 60 * SECOND;
 /// Most opportunities that are followed at one time. Further ones are not measured.
 const FOLLOWED_MAX: usize = 4096;
 
 /// How long one opportunity lived.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Lifetime {
+pub(crate) struct Lifetime {
     /// The instrument.
     pub instrument: InstrumentId,
     /// Where it was bought.
@@ -27,14 +27,14 @@ pub struct Lifetime {
     /// Nanoseconds from its opening to its end, or until it was lost from view.
     pub ns: u64,
     /// Whether its end was seen. If not, it lived at least this long.
-    pub is_ended: bool,
+    pub(crate) is_ended: bool,
     /// Net spread at each of [`HORIZONS_MS`] as a part of that at its opening; 0 after its end, NaN where it is not known.
     pub kept: [f32; HORIZONS],
 }
 
 /// Current state of an opportunity that is followed.
 #[derive(Clone, Copy, Debug)]
-pub struct LegsInView {
+pub(crate) struct LegsInView {
     /// The opportunity at its current quotes.
     pub opportunity: Opportunity,
     /// Whether both legs still hold.
@@ -42,7 +42,7 @@ pub struct LegsInView {
 }
 
 /// See the file's head.
-pub struct Lifetimes {
+pub(crate) struct Lifetimes {
     /// By instrument.
     followed: Vec<Vec<FollowedOpportunity>>,
     count: usize,
@@ -101,7 +101,7 @@ impl Lifetimes {
     /// Whether an opportunity of `instrument` is followed.
     #[inline]
     #[must_use]
-    pub fn is_followed(&self, instrument: InstrumentId) -> bool {
+    pub(crate) fn is_followed(&self, instrument: InstrumentId) -> bool {
         self.count > 0 && !self.followed[instrument.index()].is_empty()
     }
 
@@ -128,7 +128,7 @@ impl Lifetimes {
 
     /// An event of `instrument` has come at `now`. `look` returns the current state of an opportunity that was last
     /// seen as its argument. Those that end or are lost from view are passed to `lived`.
-    pub fn observe(
+    pub(crate) fn observe(
         &mut self,
         instrument: InstrumentId,
         now: MonoNs,

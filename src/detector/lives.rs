@@ -11,7 +11,7 @@ use crate::time::{MonoNs, UnixNs};
 const SLOTS: usize = 4096;
 
 /// What is known about each connection.
-pub struct LineClocks {
+pub(crate) struct LineClocks {
     slots: Box<[LineSlot]>,
 }
 
@@ -46,7 +46,7 @@ impl LineClocks {
 
     /// Whether `line` as a whole is late.
     #[must_use]
-    pub fn is_lagging(&self, line: LineId) -> bool {
+    pub(crate) fn is_lagging(&self, line: LineId) -> bool {
         self.slot(line).clock.is_some_and(|clock| clock.is_lagging)
     }
 
@@ -110,7 +110,7 @@ struct FormerPrice {
 
 /// What is known about the quote of one cell; by default nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CellLife {
+pub(crate) struct CellLife {
     ask: SideLife,
     bid: SideLife,
     /// The price of both sides is certain until then, if the venue sends the quotes of an instrument in order.
@@ -158,13 +158,13 @@ impl CellLife {
 
     /// State of the ask at the end of an opportunity that had it at `price`.
     #[must_use]
-    pub fn ask_end(&self, price: Decimal, lines: &LineClocks) -> LegEnd {
+    pub(crate) fn ask_end(&self, price: Decimal, lines: &LineClocks) -> LegEnd {
         self.end(&self.ask, price, lines)
     }
 
     /// State of the bid at the end of an opportunity that had it at `price`.
     #[must_use]
-    pub fn bid_end(&self, price: Decimal, lines: &LineClocks) -> LegEnd {
+    pub(crate) fn bid_end(&self, price: Decimal, lines: &LineClocks) -> LegEnd {
         self.end(&self.bid, price, lines)
     }
 

@@ -9,7 +9,7 @@ use crate::time::{MS, MonoNs, SECOND, UnixNs};
 /// Why the previous quote of a cell no longer holds after a quote was dropped; `None` if it does, as after a late or
 /// unwanted quote.
 #[must_use]
-pub const fn fault_of(reason: DropReason) -> Option<LegFault> {
+pub(crate) const fn fault_of(reason: DropReason) -> Option<LegFault> {
     match reason {
         DropReason::Late | DropReason::NotWanted => None,
         DropReason::OneSided => Some(LegFault::OneSided),
@@ -97,11 +97,11 @@ const JUMP_MAX: f64 = 0.2;
 /// This many further quotes at the new level confirm it,
 const CONFIRMING_QUOTES: u32 = 3;
 /// or this time in nanoseconds, unless other venues contradict it.
-pub const CONFIRMING_NS: u64 = SECOND;
+pub(crate) const CONFIRMING_NS: u64 = SECOND;
 
 /// Whether `mid` differs from `from` by more than a venue's price plausibly moves between two quotes.
 #[must_use]
-pub fn is_far(mid: f64, from: f64) -> bool {
+pub(crate) fn is_far(mid: f64, from: f64) -> bool {
     (mid - from).abs() > from * JUMP_MAX
 }
 
@@ -147,7 +147,7 @@ impl LastSeen {
 
     /// The connection of the last accepted quote has ended or given way to another one.
     #[inline]
-    pub const fn end_line(&mut self) {
+    pub(crate) const fn end_line(&mut self) {
         self.has_ended = true;
     }
 
@@ -175,7 +175,7 @@ impl LastSeen {
     /// Whether no quote was seen since the beginning or since the cell was reset.
     #[inline]
     #[must_use]
-    pub fn is_blank(&self) -> bool {
+    pub(crate) fn is_blank(&self) -> bool {
         self.received == MonoNs(0)
     }
 
@@ -232,7 +232,7 @@ fn arrival(quote: &Quote) -> MonoNs {
 /// Whether a quote with the venue's timestamp `time` is older than one with the timestamp `last`.
 #[inline]
 #[must_use]
-pub fn is_stamped_before(time: UnixNs, last: UnixNs) -> bool {
+pub(crate) fn is_stamped_before(time: UnixNs, last: UnixNs) -> bool {
     let back = last.0.saturating_sub(time.0);
     time.0 != 0 && back > 0 && back <= STAMP_BACK_MAX_NS
 }
@@ -284,13 +284,13 @@ fn is_doubtful(mid: f64, last: &mut LastSeen, received: MonoNs, repeats: bool, p
 
 /// The mid of the suspect quote of the cell; `None` if there is none.
 #[must_use]
-pub fn doubted_mid(last: &LastSeen) -> Option<f64> {
+pub(crate) fn doubted_mid(last: &LastSeen) -> Option<f64> {
     (last.doubt.quotes > 0).then_some(last.doubt.mid)
 }
 
 /// Whether the suspect quote of the cell is confirmed by time, which never outvotes all `peers`. If so, it is accepted from
 /// now on.
-pub fn is_confirmed(last: &mut LastSeen, now: MonoNs, peers: Peers) -> bool {
+pub(crate) fn is_confirmed(last: &mut LastSeen, now: MonoNs, peers: Peers) -> bool {
     let confirmed = last.doubt.is_confirmed_by_time(now, peers);
     if confirmed {
         (last.mid, last.doubt) = (last.doubt.mid, Doubt::default());

@@ -3,26 +3,26 @@
 //! One thread. Each event is merged into the matrix, and only the touched instrument's row is scanned.
 //! Never blocks on a gateway, allocates nothing on the path of a quote that opens nothing, logs nothing.
 
-pub mod basis;
+pub(crate) mod basis;
 pub mod class;
-pub mod dirty;
-pub mod episode;
-pub mod evidence;
+pub(crate) mod dirty;
+pub(crate) mod episode;
+pub(crate) mod evidence;
 pub mod group;
-pub mod identity;
+pub(crate) mod identity;
 pub mod judge;
-pub mod lifetime;
+pub(crate) mod lifetime;
 pub mod lives;
 pub mod merge;
 #[cfg(test)]
 mod oracle;
-pub mod outcomes;
-pub mod precision;
+pub(crate) mod outcomes;
+pub(crate) mod precision;
 pub mod proof;
-pub mod quarantine;
+pub(crate) mod quarantine;
 pub mod refusals;
 pub mod scan;
-pub mod scorecard;
+pub(crate) mod scorecard;
 pub mod survival;
 
 use std::sync::Arc;
@@ -500,14 +500,15 @@ impl Core {
     }
 
     /// How many events the open ones are: those of one venue's jump are one.
+    #[cfg(test)]
     #[must_use]
-    pub fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         self.episodes.groups()
     }
 
     /// Whether something changes by time alone, so that [`Self::sweep`] is wanted soon.
     #[must_use]
-    pub fn is_restless(&self) -> bool {
+    pub(crate) fn is_restless(&self) -> bool {
         self.open() > 0 || !self.doubted.is_empty() || self.awaits_proof()
     }
 
@@ -746,13 +747,13 @@ impl Core {
     /// Whether candidates wait for a proof, which a message about any other instrument may bring.
     #[inline]
     #[must_use]
-    pub fn awaits_proof(&self) -> bool {
+    pub(crate) fn awaits_proof(&self) -> bool {
         !self.refusals.awaiting().is_empty()
     }
 
     /// Scans the rows with candidates that wait for a proof, and adds the resulting events to `events`.
     #[cold]
-    pub fn scan_awaiting(&mut self, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
+    pub(crate) fn scan_awaiting(&mut self, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
         // A row that still waits moves to the end.
         for at in (0..self.refusals.awaiting().len()).rev() {
             self.scan_exactly(self.refusals.awaiting()[at], now, events);
@@ -761,13 +762,13 @@ impl Core {
 
     /// What the timestamps of `line` show at `now`. Returns whether all rows must be scanned after this.
     #[inline]
-    pub fn set_clock(&mut self, line: LineId, clock: LineClock, now: MonoNs) -> bool {
+    pub(crate) fn set_clock(&mut self, line: LineId, clock: LineClock, now: MonoNs) -> bool {
         self.evidence.lines.set(line, clock, now)
     }
 
     /// From now on no quote of these venues is a leg, one bit each. All rows must be scanned after this.
     #[cold]
-    pub const fn quarantine(&mut self, venues: u64) {
+    pub(crate) const fn quarantine(&mut self, venues: u64) {
         self.evidence.quarantine.set_feeds(venues);
     }
 
@@ -897,7 +898,7 @@ impl Core {
     /// The set has changed: the quotes of what is not to be quoted any longer become void, however they came. All rows must
     /// be scanned after this.
     #[cold]
-    pub fn drop_unwanted(&mut self, mark: impl Fn(PairId)) {
+    pub(crate) fn drop_unwanted(&mut self, mark: impl Fn(PairId)) {
         for pair in (0..self.directory.pairs() as u32).map(PairId) {
             let (instrument, venue) = self.directory.split(pair);
             let was_quoted = self.directory.native(instrument, venue).is_some();
@@ -939,7 +940,7 @@ impl Core {
 
     /// A connection to `venue` has ended or given way: what it stamped last no longer makes quotes of its successor late.
     #[cold]
-    pub fn line_ended(&mut self, venue: VenueId, line: LineId) {
+    pub(crate) fn line_ended(&mut self, venue: VenueId, line: LineId) {
         for instrument in (0..self.directory.instruments().len() as u32).map(InstrumentId) {
             let last = &mut self.evidence.last[self.directory.pair(instrument, venue).index()];
             if last.line() == line {
@@ -1026,7 +1027,7 @@ impl Core {
     }
 
     /// Looks again at every open opportunity: age alone may close it, time alone may repeat its alert.
-    pub fn sweep(&mut self, now: MonoNs, mark: impl Fn(PairId), events: &mut Vec<OpportunityEvent>) {
+    pub(crate) fn sweep(&mut self, now: MonoNs, mark: impl Fn(PairId), events: &mut Vec<OpportunityEvent>) {
         self.settle_doubts(now, mark, events);
         if self.episodes.open() > 0 {
             let rows: Vec<InstrumentId> = self.episodes.instruments().collect();
@@ -1054,7 +1055,7 @@ impl Core {
 
     /// Adds to `events` how open opportunities have moved since they were last published. Not on the path of a
     /// quote: after [`Self::sweep`].
-    pub fn tell_updated(&mut self, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
+    pub(crate) fn tell_updated(&mut self, now: MonoNs, events: &mut Vec<OpportunityEvent>) {
         if self.is_unheard {
             return;
         }

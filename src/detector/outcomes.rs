@@ -15,7 +15,7 @@ use crate::time::{MonoNs, SECOND, UnixNs};
 const REPORT_NS: u64 = SECOND / 4;
 
 /// See the file's head.
-pub struct Outcomes {
+pub(crate) struct Outcomes {
     precision: DailyClasses,
     lifetimes: Lifetimes,
     survival: Survival,
@@ -46,12 +46,12 @@ impl Outcomes {
     /// Whether events of `instrument` are wanted, because an opportunity may still live after it closed.
     #[inline]
     #[must_use]
-    pub fn is_followed(&self, instrument: InstrumentId) -> bool {
+    pub(crate) fn is_followed(&self, instrument: InstrumentId) -> bool {
         self.lifetimes.is_followed(instrument)
     }
 
     /// A scan of `instrument` at `now` resulted in `events`. `look` returns the current state of an opportunity.
-    pub fn observe(
+    pub(crate) fn observe(
         &mut self,
         instrument: InstrumentId,
         now: MonoNs,
@@ -66,13 +66,13 @@ impl Outcomes {
     }
 
     /// This thread was late: the state of the opportunities in the meantime is unknown.
-    pub fn lose_view(&mut self) {
+    pub(crate) fn lose_view(&mut self) {
         self.lifetimes.lose(|lifetime| self.survival.add(lifetime));
     }
 
     /// Computes a small part of what has changed. `cadence_ms` is the interval at which a venue sends changes. Returns whether
     /// [`Self::report`] has something new, and the last one is old enough at `now`.
-    pub fn refresh(&mut self, now: MonoNs, cadence_ms: impl Fn(VenueId) -> u64) -> bool {
+    pub(crate) fn refresh(&mut self, now: MonoNs, cadence_ms: impl Fn(VenueId) -> u64) -> bool {
         self.is_changed |= self.survival.refresh_one(cadence_ms);
         if now.since(self.reported) < REPORT_NS {
             return false;

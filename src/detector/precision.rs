@@ -14,7 +14,7 @@ const DAY_NS: u64 = 86_400 * SECOND;
 
 /// See the file's head.
 #[derive(Default)]
-pub struct DailyClasses {
+pub(crate) struct DailyClasses {
     /// By buy venue, sell venue and day; at most [`DAYS`] of each pair.
     days: BTreeMap<(VenueId, VenueId, u64), ClassCounts>,
     /// Day of the last closing.

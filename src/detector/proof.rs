@@ -13,7 +13,7 @@ use crate::time::MonoNs;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// The earliest possible time; 0: unknown.
-    pub earliest: MonoNs,
+    pub(crate) earliest: MonoNs,
     /// The latest possible time.
     pub latest: MonoNs,
 }
@@ -26,11 +26,11 @@ pub struct LegLife {
     /// It was certainly alive until then; 0: unknown.
     pub until: MonoNs,
     /// Error of the venue's clock in nanoseconds; `None` while it is unknown.
-    pub error_ns: Option<u64>,
+    pub(crate) error_ns: Option<u64>,
     /// Unit of the venue's timestamps in nanoseconds.
-    pub unit_ns: u64,
+    pub(crate) unit_ns: u64,
     /// It has a timestamp, or a witness on its connection.
-    pub is_stamped: bool,
+    pub(crate) is_stamped: bool,
 }
 
 /// What is known about two legs that hold now.
@@ -63,7 +63,7 @@ pub fn joined(before: Coexistence, now: Coexistence) -> Coexistence {
 
 /// State of a leg when its opportunity closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LegEnd {
+pub(crate) struct LegEnd {
     /// Its life at the last price of the opportunity.
     pub life: LegLife,
     /// The latest time at which its price moved; `None`: it has not moved.
@@ -73,7 +73,7 @@ pub struct LegEnd {
 /// What is known about an opportunity that a price change closed: the frame that ends a leg also shows how long the leg
 /// was alive. `before`: what was known while it was open.
 #[must_use]
-pub fn at_end(before: Coexistence, legs: &[LegEnd; 2]) -> Coexistence {
+pub(crate) fn at_end(before: Coexistence, legs: &[LegEnd; 2]) -> Coexistence {
     let known = joined(before, of(&legs[0].life, &legs[1].life));
     if known.proof != Proof::Proven && (never_met(known.begun[1], legs[0]) || never_met(known.begun[0], legs[1])) {
         return Coexistence { proof: Proof::Refuted, ..known };

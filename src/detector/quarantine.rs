@@ -9,7 +9,7 @@ const RECONNECTS_MAX: usize = 3;
 /// within this time, in nanoseconds, are too many.
 const WITHIN_NS: u64 = 600 * SECOND;
 /// How long a venue with too many is quarantined after each of them, in nanoseconds.
-pub const QUARANTINE_NS: u64 = 30 * SECOND;
+pub(crate) const QUARANTINE_NS: u64 = 30 * SECOND;
 
 /// Reconnects of one venue.
 #[derive(Clone, Copy, Default)]
@@ -22,7 +22,7 @@ struct Reconnects {
 }
 
 /// See the file's head.
-pub struct Quarantine {
+pub(crate) struct Quarantine {
     venues: Vec<Reconnects>,
     /// A bit for each venue whose feed has a low score.
     feeds: u64,
@@ -36,13 +36,13 @@ impl Quarantine {
     }
 
     /// Sets the venues whose feed has a low score, one bit each.
-    pub const fn set_feeds(&mut self, venues: u64) {
+    pub(crate) const fn set_feeds(&mut self, venues: u64) {
         self.feeds = venues;
     }
 
     /// Whether the feed of `venue` has a low score.
     #[must_use]
-    pub const fn has_feed(&self, venue: VenueId) -> bool {
+    pub(crate) const fn has_feed(&self, venue: VenueId) -> bool {
         self.feeds >> venue.0 & 1 == 1
     }
 

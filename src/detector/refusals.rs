@@ -28,7 +28,7 @@ const REASONS: usize = AlertRefusal::ALL.len();
 type RouteKey = (InstrumentId, VenueId, VenueId);
 
 /// See the file's head.
-pub struct Refusals {
+pub(crate) struct Refusals {
     venues: usize,
     current: FxHashMap<RouteKey, RefusedCandidate>,
     /// By buy venue, sell venue and reason.
@@ -94,19 +94,19 @@ impl Refusals {
     }
 
     /// The row to look at next, of `rows`.
-    pub fn next_row(&mut self, rows: usize) -> InstrumentId {
+    pub(crate) fn next_row(&mut self, rows: usize) -> InstrumentId {
         let at = self.next_row % rows;
         self.next_row = at + 1;
         InstrumentId(at as u32)
     }
 
     /// Takes the buffer for the cells of one row, to be returned by [`Self::keep_cells`].
-    pub fn take_cells(&mut self) -> Vec<(VenueId, CellQuote)> {
+    pub(crate) fn take_cells(&mut self) -> Vec<(VenueId, CellQuote)> {
         std::mem::take(&mut self.cells)
     }
 
     /// Takes the buffer back.
-    pub fn keep_cells(&mut self, mut cells: Vec<(VenueId, CellQuote)>) {
+    pub(crate) fn keep_cells(&mut self, mut cells: Vec<(VenueId, CellQuote)>) {
         cells.clear();
         self.cells = cells;
     }
@@ -139,7 +139,7 @@ impl Refusals {
 
     /// Whether a candidate of the row is refused until more is proven. Such a row moves to the end of [`Self::awaiting`].
     #[inline]
-    pub fn set_awaiting(&mut self, instrument: InstrumentId, is_awaiting: bool) {
+    pub(crate) fn set_awaiting(&mut self, instrument: InstrumentId, is_awaiting: bool) {
         self.awaiting.retain(|other| *other != instrument);
         if is_awaiting {
             self.awaiting.push(instrument);
@@ -149,23 +149,23 @@ impl Refusals {
     /// The rows of these candidates.
     #[inline]
     #[must_use]
-    pub fn awaiting(&self) -> &[InstrumentId] {
+    pub(crate) fn awaiting(&self) -> &[InstrumentId] {
         &self.awaiting
     }
 
     /// Refusals counted since the last call, by reason.
-    pub fn take_counts(&mut self) -> [u64; REASONS] {
+    pub(crate) fn take_counts(&mut self) -> [u64; REASONS] {
         std::mem::replace(&mut self.counted, [0; REASONS])
     }
 
     /// How often a refused candidate was not tracked since the last call.
-    pub fn take_untracked(&mut self) -> u64 {
+    pub(crate) fn take_untracked(&mut self) -> u64 {
         self.untracked - std::mem::replace(&mut self.untracked_taken, self.untracked)
     }
 
     /// Forgets candidates that are no longer refused. Returns whether a report is due: something has changed, and the last
     /// report is old enough.
-    pub fn sweep(&mut self, now: MonoNs) -> bool {
+    pub(crate) fn sweep(&mut self, now: MonoNs) -> bool {
         if now.since(self.swept) >= FORGET_NS / 4 {
             self.swept = now;
             let before = self.current.len();

@@ -69,27 +69,31 @@ impl Spreads {
     /// Whether the fee of `venue` is known, without which nothing of it may be scanned.
     #[inline]
     #[must_use]
-    pub fn knows(&self, venue: VenueId) -> bool {
+    pub(crate) fn knows(&self, venue: VenueId) -> bool {
         self.known[venue.index()]
     }
 
     /// From now on `venue` takes part.
     #[cold]
-    pub fn admit(&mut self, venue: VenueId, taker_fee_pct: Decimal) {
+    pub(crate) fn admit(&mut self, venue: VenueId, taker_fee_pct: Decimal) {
         self.known[venue.index()] = true;
         self.set_lowest_fee(taker_fee_pct.min(self.lowest_fee));
     }
 
     /// No taker fee is lower than `fee_pct` percent from now on.
     #[cold]
-    pub fn set_lowest_fee(&mut self, fee_pct: Decimal) {
+    pub(crate) fn set_lowest_fee(&mut self, fee_pct: Decimal) {
         self.lowest_fee = fee_pct;
         self.ratio_floor = self.options.bar(fee_pct, fee_pct).ratio_floor();
     }
 
     /// Whether an opportunity that is open at `ask` and `bid`, with these taker fees in percent, stays open. Exact.
     #[must_use]
-    pub fn stays_open(&self, (ask, bid): (Decimal, Decimal), (buy_fee_pct, sell_fee_pct): (Decimal, Decimal)) -> bool {
+    pub(crate) fn stays_open(
+        &self,
+        (ask, bid): (Decimal, Decimal),
+        (buy_fee_pct, sell_fee_pct): (Decimal, Decimal),
+    ) -> bool {
         let DetectorOptions { threshold_pct, close_ratio, .. } = self.options;
         let bar = self.options.bar(buy_fee_pct, sell_fee_pct);
         bar.at_ratio(threshold_pct, close_ratio).is_exceeded(ask, bid)
@@ -105,7 +109,7 @@ impl Spreads {
     /// The mid of `venue`, which has a quote of `instrument`.
     #[inline]
     #[must_use]
-    pub fn mid(&self, instrument: InstrumentId, venue: VenueId) -> f64 {
+    pub(crate) fn mid(&self, instrument: InstrumentId, venue: VenueId) -> f64 {
         let at = instrument.index() * self.stride * 2 + venue.index();
         (self.rows[at] + self.rows[at + self.stride]) / 2.0
     }
@@ -129,7 +133,7 @@ impl Spreads {
     }
 
     /// The venues of the row that have a quote which holds, with its mid.
-    pub fn mids(&self, instrument: InstrumentId) -> impl Iterator<Item = (VenueId, f64)> {
+    pub(crate) fn mids(&self, instrument: InstrumentId) -> impl Iterator<Item = (VenueId, f64)> {
         let row = &self.rows[instrument.index() * self.stride * 2..][..self.stride * 2];
         let (asks, bids) = row.split_at(self.stride);
         let sides = asks.iter().zip(bids).enumerate().filter(|(_, (ask, _))| ask.is_finite());
@@ -193,7 +197,7 @@ impl Spreads {
     }
 
     /// Routes of the row whose net spread may be above a quarter of the threshold: `found(buy, sell)`.
-    pub fn worth_a_memory(&self, instrument: InstrumentId, mut found: impl FnMut(VenueId, VenueId)) {
+    pub(crate) fn worth_a_memory(&self, instrument: InstrumentId, mut found: impl FnMut(VenueId, VenueId)) {
         if !self.may_exceed(instrument, self.worth_floor) {
             return;
         }
@@ -211,7 +215,7 @@ impl Spreads {
     /// Whether a candidate of the row may be refused: a venue's last quote does not hold, or the gross spread may be above
     /// the threshold.
     #[must_use]
-    pub fn may_be_refused(&self, instrument: InstrumentId) -> bool {
+    pub(crate) fn may_be_refused(&self, instrument: InstrumentId) -> bool {
         self.absent[instrument.index()] & !self.quoting(instrument) != 0
             || self.may_exceed(instrument, self.gross_floor)
     }

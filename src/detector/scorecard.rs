@@ -9,7 +9,7 @@ use crate::metrics::scores::{SCORE_MAX, ScoreGauges};
 use crate::time::{MonoNs, SECOND};
 
 /// Time between two looks at the counters, in nanoseconds.
-pub const LOOK_EVERY_NS: u64 = SECOND;
+pub(crate) const LOOK_EVERY_NS: u64 = SECOND;
 /// Time in which points halve, in seconds.
 const HALF_LIFE_S: f64 = 60.0;
 /// Fewer points in one second than this do not delay a release: single faults happen on every feed.
@@ -128,7 +128,7 @@ impl Scorecard {
 
 /// The scores of all venues.
 #[derive(Debug)]
-pub struct Scorecards {
+pub(crate) struct Scorecards {
     cards: Vec<Scorecard>,
     /// A venue with a lower score is quarantined; 0: none ever is.
     score_min: u64,
@@ -147,7 +147,7 @@ impl Scorecards {
     /// A bit for each quarantined venue.
     #[inline]
     #[must_use]
-    pub const fn quarantined(&self) -> u64 {
+    pub(crate) const fn quarantined(&self) -> u64 {
         self.quarantined
     }
 

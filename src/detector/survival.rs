@@ -14,7 +14,7 @@ use crate::time::MS;
 /// Recent opportunities of a pair of venues that are counted.
 const RECENT: usize = 512;
 /// Least number of opportunities for a curve of a single instrument.
-pub const OWN_CURVE_MIN: usize = 30;
+pub(crate) const OWN_CURVE_MIN: usize = 30;
 /// The 97.5 % quantile of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
@@ -22,7 +22,7 @@ type VenuePair = (VenueId, VenueId);
 
 /// See the file's head.
 #[derive(Default)]
-pub struct Survival {
+pub(crate) struct Survival {
     recent: BTreeMap<VenuePair, VecDeque<Lifetime>>,
     /// Pairs that have a lifetime that their curves do not contain.
     changed: BTreeSet<VenuePair>,
@@ -43,7 +43,7 @@ impl Survival {
 
     /// Computes the curves of one pair that has changed. `cadence_ms` is the interval at which a venue sends changes. Returns
     /// whether there was one.
-    pub fn refresh_one(&mut self, cadence_ms: impl Fn(VenueId) -> u64) -> bool {
+    pub(crate) fn refresh_one(&mut self, cadence_ms: impl Fn(VenueId) -> u64) -> bool {
         let Some(pair) = self.changed.pop_first() else { return false };
         let Some(recent) = self.recent.get(&pair) else { return false };
         let cadence_ms = cadence_ms(pair.0).max(cadence_ms(pair.1));

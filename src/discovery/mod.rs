@@ -91,7 +91,7 @@ impl Catalogue {
 
     /// The same, of lists that were requested at `asked`.
     #[must_use]
-    pub fn requested_at(self, asked: MonoNs) -> Self {
+    pub(crate) fn requested_at(self, asked: MonoNs) -> Self {
         Self { asked, ..self }
     }
 
@@ -226,7 +226,7 @@ pub struct VenueFee {
     /// In percent of the notional.
     pub pct: Decimal,
     /// Whether the configuration sets it. Then fees that lists state in percent are ignored.
-    pub is_set: bool,
+    pub(crate) is_set: bool,
 }
 
 /// Where the fee of an instrument comes from.
@@ -262,7 +262,7 @@ impl VenueFee {
 
 impl Catalogue {
     /// Adds what status pages state: an instrument that its page reports as halted is not traded.
-    pub fn add_statuses(&mut self, statuses: &StatusPages) {
+    pub(crate) fn add_statuses(&mut self, statuses: &StatusPages) {
         for list in &mut self.lists {
             for entry in &mut list.entries {
                 entry.is_trading &= statuses.of(list.venue, &entry.native).unwrap_or(true);
@@ -303,7 +303,7 @@ impl Catalogue {
 impl List {
     /// Its entries by the venue's own symbols.
     #[must_use]
-    pub fn by_native(&self) -> HashMap<&str, &ListingEntry> {
+    pub(crate) fn by_native(&self) -> HashMap<&str, &ListingEntry> {
         self.entries.iter().map(|entry| (entry.native.as_str(), entry)).collect()
     }
 }

@@ -10,7 +10,7 @@ use crate::time::{MS, MonoNs, SECOND};
 /// A silence is unusual if it is longer than this multiple of the longest recent gap,
 const USUAL_GAPS: u64 = 4;
 /// and longer than this, in nanoseconds.
-pub const PAUSE_NS: u64 = 200 * MS;
+pub(crate) const PAUSE_NS: u64 = 200 * MS;
 /// Half of the recent time, in nanoseconds.
 const BUCKET_NS: u64 = 60 * SECOND;
 /// The gaps of a connection are known after this many
@@ -18,7 +18,7 @@ const KNOWN_GAPS: u32 = 16;
 /// over this time, in nanoseconds.
 const KNOWN_NS: u64 = 2 * SECOND;
 /// A connection has caught up after this time without a sign of a backlog, in nanoseconds.
-pub const SETTLE_NS: u64 = 250 * MS;
+pub(crate) const SETTLE_NS: u64 = 250 * MS;
 /// A read of at least this many bytes after a silence is a sign of a backlog,
 const FULL_READ: usize = 16 * 1024;
 /// as is one of at least this fraction (one in this many) of the bytes that usually arrive in the same time.
@@ -75,7 +75,7 @@ impl Backlog {
     }
 
     /// Copies what is usual from another connection that has seen more.
-    pub fn learn_from(&mut self, other: &Self) {
+    pub(crate) fn learn_from(&mut self, other: &Self) {
         if self.gaps < other.gaps {
             *self = Self {
                 heard: self.heard,
@@ -119,7 +119,7 @@ impl Backlog {
 
     /// Everything that was read has been decoded. Returns whether this was the end of a burst.
     #[inline]
-    pub fn end_read(&mut self) -> bool {
+    pub(crate) fn end_read(&mut self) -> bool {
         self.waiting == 0 && self.burst.take().is_some()
     }
 

@@ -17,7 +17,7 @@ use crate::time::MonoNs;
 use crate::venues::{BookNote, FeedCodec};
 
 /// Order books of one connection.
-pub struct FeedBooks {
+pub(crate) struct FeedBooks {
     id: VenueId,
     gauges: ChannelGauges,
     directory: Arc<Directory>,
@@ -65,7 +65,7 @@ impl FeedBooks {
     }
 
     /// Copies what another connection to the venue has measured as usual.
-    pub fn learn_from(&mut self, other: &Self) {
+    pub(crate) fn learn_from(&mut self, other: &Self) {
         self.lag.learn_from(&other.lag);
     }
 
@@ -97,7 +97,7 @@ impl FeedBooks {
     }
 
     /// Discards collected voids, which are not those of the published books.
-    pub fn discard_voids(&mut self) {
+    pub(crate) fn discard_voids(&mut self) {
         self.voids.clear();
     }
 
@@ -130,7 +130,7 @@ impl FeedBooks {
     }
 
     /// When the changes were read that have been published since the last call.
-    pub fn take_published(&mut self) -> Option<MonoNs> {
+    pub(crate) fn take_published(&mut self) -> Option<MonoNs> {
         if self.changed.is_empty() { self.published.take() } else { None }
     }
 }

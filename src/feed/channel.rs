@@ -27,7 +27,7 @@ pub(super) struct Channel {
     pub health: VenueHealth,
     pub pairs: Vec<Pair>,
     /// A dialer fetches a page for one of its lines.
-    pub page_under_way: bool,
+    pub(crate) page_under_way: bool,
     /// Number of the last request for an immediate retry that was followed.
     pub retries: u64,
 }
@@ -56,7 +56,7 @@ impl Channel {
     }
 
     /// Its first pairs, with the instruments that the directory has for the venue. `at` is its index.
-    pub fn set_up(&mut self, at: usize, factory: &SessionFactory, slots: &mut Slots, now: MonoNs) {
+    pub(crate) fn set_up(&mut self, at: usize, factory: &SessionFactory, slots: &mut Slots, now: MonoNs) {
         let plans = plan::evenly(&entries(&factory.directory, self.id), self.line_max());
         let pairs = plans.len();
         for plan in plans {
@@ -129,12 +129,12 @@ impl Channel {
         self.pairs.iter().flat_map(Pair::lines)
     }
 
-    pub fn lines_mut(&mut self) -> impl Iterator<Item = &mut Line> {
+    pub(crate) fn lines_mut(&mut self) -> impl Iterator<Item = &mut Line> {
         self.pairs.iter_mut().flat_map(Pair::lines_mut)
     }
 
     /// How many pairs have instruments.
-    pub fn busy_pairs(&self) -> usize {
+    pub(crate) fn busy_pairs(&self) -> usize {
         self.pairs.iter().filter(|pair| pair.is_busy()).count()
     }
 
@@ -148,7 +148,7 @@ impl Channel {
     }
 
     /// Its lines try again not later than `at`, if the health allows it.
-    pub fn hurry(&mut self, at: MonoNs) {
+    pub(crate) fn hurry(&mut self, at: MonoNs) {
         self.pairs.iter_mut().for_each(|pair| pair.hurry(at));
     }
 

@@ -15,7 +15,7 @@ const FASTER_NS: i64 = MS as i64;
 
 /// Reports of one connection.
 #[derive(Clone, Debug)]
-pub struct ClockReports {
+pub(crate) struct ClockReports {
     facts: StampFacts,
     /// The shortest round trip in nanoseconds.
     trip_ns: Option<u64>,
@@ -51,12 +51,12 @@ impl ClockReports {
     /// Unit of the timestamps in nanoseconds.
     #[inline]
     #[must_use]
-    pub const fn unit_ns(&self) -> u64 {
+    pub(crate) const fn unit_ns(&self) -> u64 {
         self.facts.unit_ns
     }
 
     /// The shortest round trip is known.
-    pub fn set_trip(&mut self, trip_ns: Option<u64>) {
+    pub(crate) fn set_trip(&mut self, trip_ns: Option<u64>) {
         if self.trip_ns.is_none() && trip_ns.is_some() {
             self.due = MonoNs(0);
         }
@@ -72,7 +72,7 @@ impl ClockReports {
     /// Whether a report is due before the quote that was read at `received`.
     #[inline]
     #[must_use]
-    pub fn is_due(&self, timing: &Timing, received: MonoNs) -> bool {
+    pub(crate) fn is_due(&self, timing: &Timing, received: MonoNs) -> bool {
         timing.usual().is_some_and(|usual| {
             received >= self.due
                 || usual < self.usual.saturating_sub(FASTER_NS)
@@ -83,7 +83,7 @@ impl ClockReports {
     /// Whether messages with timestamps have been read that were not reported.
     #[inline]
     #[must_use]
-    pub const fn has_witness(&self) -> bool {
+    pub(crate) const fn has_witness(&self) -> bool {
         self.has_witness
     }
 

@@ -16,7 +16,7 @@ use crate::time::{MonoNs, SECOND};
 use crate::venues::{HaltSource, VoidReason};
 
 /// Instruments of one connection.
-pub struct Coverage {
+pub(crate) struct Coverage {
     id: VenueId,
     gauges: ChannelGauges,
     directory: Arc<Directory>,
@@ -86,7 +86,7 @@ impl Coverage {
     }
 
     /// Copies what is usual for each instrument from another connection.
-    pub fn learn_from(&mut self, other: &Self) {
+    pub(crate) fn learn_from(&mut self, other: &Self) {
         self.silence.learn_from(&other.silence);
     }
 
@@ -126,7 +126,7 @@ impl Coverage {
     /// Whether a price has arrived on this connection.
     #[inline]
     #[must_use]
-    pub const fn has_flowed(&self) -> bool {
+    pub(crate) const fn has_flowed(&self) -> bool {
         self.has_flowed
     }
 
@@ -139,7 +139,7 @@ impl Coverage {
     /// Whether the venue is in maintenance, so that nothing that it sends holds.
     #[inline]
     #[must_use]
-    pub const fn is_in_maintenance(&self) -> bool {
+    pub(crate) const fn is_in_maintenance(&self) -> bool {
         self.in_maintenance
     }
 
@@ -150,7 +150,7 @@ impl Coverage {
 
     /// Instruments whose trading has resumed since the last call.
     #[must_use]
-    pub fn take_resumed(&mut self) -> Vec<InstrumentId> {
+    pub(crate) fn take_resumed(&mut self) -> Vec<InstrumentId> {
         self.halts.take_resumed()
     }
 
@@ -167,7 +167,7 @@ impl Coverage {
     }
 
     /// Whether the venue's gauges include this connection; those of a standby line do not count.
-    pub fn set_counted(&mut self, is_counted: bool) {
+    pub(crate) fn set_counted(&mut self, is_counted: bool) {
         self.is_counted = is_counted;
         self.show();
     }
@@ -189,7 +189,7 @@ impl Coverage {
 
     /// The first price of this connection arrived.
     #[cold]
-    pub fn first_price(&mut self, now: MonoNs) {
+    pub(crate) fn first_price(&mut self, now: MonoNs) {
         self.has_flowed = true;
         self.price_by = None;
         self.gauges.dial.consecutive_errors.set(0);
@@ -216,7 +216,7 @@ impl Coverage {
     }
 
     /// The last quote of the instrument became void.
-    pub fn voided(&mut self, instrument: InstrumentId, reason: VoidReason, now: MonoNs) {
+    pub(crate) fn voided(&mut self, instrument: InstrumentId, reason: VoidReason, now: MonoNs) {
         match reason {
             VoidReason::Halt => self.silence.rests(instrument),
             _ => self.silence.voided(instrument),
@@ -231,7 +231,7 @@ impl Coverage {
 
     /// The venue's stream says whether the instrument is traded. Returns whether its last quote is void by that. The
     /// directory remembers it beyond this connection.
-    pub fn set_traded(&mut self, instrument: InstrumentId, is_traded: bool, now: MonoNs) -> bool {
+    pub(crate) fn set_traded(&mut self, instrument: InstrumentId, is_traded: bool, now: MonoNs) -> bool {
         let is_change = match is_traded {
             true => self.directory.set_halted(instrument, self.id, HaltedBy::Stream, false),
             false => self.directory.halt_by_stream(instrument, self.id, now),
@@ -250,7 +250,7 @@ impl Coverage {
 
     /// The venue's stream says whether the venue trades at all.
     #[cold]
-    pub fn set_system(&self, is_trading: bool) {
+    pub(crate) fn set_system(&self, is_trading: bool) {
         self.set_all(HaltedBy::System, !is_trading);
     }
 
@@ -284,7 +284,7 @@ impl Coverage {
     }
 
     /// The venue announced maintenance: no instrument is expected to be quoted.
-    pub fn begin_maintenance(&mut self) {
+    pub(crate) fn begin_maintenance(&mut self) {
         self.in_maintenance = true;
         for at in 0..self.silence.instruments().len() {
             self.silence.rests(self.silence.instruments()[at]);
@@ -293,7 +293,7 @@ impl Coverage {
     }
 
     /// The venue has resumed trading.
-    pub const fn end_maintenance(&mut self) {
+    pub(crate) const fn end_maintenance(&mut self) {
         self.in_maintenance = false;
     }
 
@@ -304,7 +304,7 @@ impl Coverage {
     }
 
     /// All subscriptions have been sent.
-    pub fn requested(&mut self, now: MonoNs) {
+    pub(crate) fn requested(&mut self, now: MonoNs) {
         self.silence.asked(now);
     }
 

@@ -60,7 +60,7 @@ impl End {
 
     /// Whether the venue itself ended the session, which proves that it can be reached; `None` if this proves nothing.
     #[must_use]
-    pub const fn is_answer(&self) -> Option<bool> {
+    pub(crate) const fn is_answer(&self) -> Option<bool> {
         match self {
             Self::WebSocket(_) | Self::Closed(_) | Self::BadFrames | Self::Wanted(_) => Some(true),
             Self::NoUpgrade | Self::Silent | Self::Backlog | Self::Socket(_) => Some(false),
@@ -70,7 +70,7 @@ impl End {
 
     /// The close frame to send; `None` where the WebSocket has already sent one, or nobody would read it.
     #[must_use]
-    pub const fn close_frame(&self) -> Option<(u16, &'static str)> {
+    pub(crate) const fn close_frame(&self) -> Option<(u16, &'static str)> {
         match self {
             Self::WebSocket(_)
             | Self::Closed(_)

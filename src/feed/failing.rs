@@ -12,7 +12,7 @@ const WINDOW_NS: u64 = 60 * SECOND;
 
 /// Failures of the instruments of one connection. Allocates on the first failure of an instrument.
 #[derive(Debug, Default)]
-pub struct Failing(Vec<Failures>);
+pub(crate) struct Failing(Vec<Failures>);
 
 #[derive(Debug)]
 struct Failures {
@@ -44,13 +44,13 @@ impl Failing {
 
     /// Number of instruments that failed too often.
     #[must_use]
-    pub fn flagged(&self) -> usize {
+    pub(crate) fn flagged(&self) -> usize {
         self.0.iter().filter(|it| it.is_flagged).count()
     }
 
     /// One of these instruments.
     #[must_use]
-    pub fn flagged_one(&self) -> Option<InstrumentId> {
+    pub(crate) fn flagged_one(&self) -> Option<InstrumentId> {
         self.0.iter().find(|it| it.is_flagged).map(|it| it.instrument)
     }
 }

@@ -18,7 +18,7 @@ pub struct BadFrames {
 
 impl BadFrames {
     /// Counts one more. Returns whether there are too many.
-    pub fn is_one_too_many(&mut self, now: MonoNs) -> bool {
+    pub(crate) fn is_one_too_many(&mut self, now: MonoNs) -> bool {
         let before = self.times[self.oldest].replace(now);
         self.oldest = (self.oldest + 1) % BAD_FRAMES_MAX;
         before.is_some_and(|before| now.since(before) <= BAD_WINDOW_NS)
@@ -27,7 +27,7 @@ impl BadFrames {
 
 /// Pongs: a few each second at once; of further ones only the newest, a second later.
 #[derive(Default)]
-pub struct Pongs {
+pub(crate) struct Pongs {
     second: MonoNs,
     count: u32,
     delayed: Vec<u8>,
@@ -48,7 +48,7 @@ impl Pongs {
 
     /// When [`Self::release`] is to be called.
     #[must_use]
-    pub fn release_at(&self) -> Option<MonoNs> {
+    pub(crate) fn release_at(&self) -> Option<MonoNs> {
         (!self.delayed.is_empty()).then(|| self.second.plus(SECOND))
     }
 

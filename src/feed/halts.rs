@@ -5,7 +5,7 @@ use crate::market::InstrumentId;
 
 /// Instruments whose trading is halted.
 #[derive(Default)]
-pub struct Halts {
+pub(crate) struct Halts {
     /// By instrument.
     halted: Vec<bool>,
     count: usize,
@@ -48,7 +48,7 @@ impl Halts {
 
     /// Instruments whose trading has resumed since the last call.
     #[must_use]
-    pub fn take_resumed(&mut self) -> Vec<InstrumentId> {
+    pub(crate) fn take_resumed(&mut self) -> Vec<InstrumentId> {
         std::mem::take(&mut self.resumed)
     }
 

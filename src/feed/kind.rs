@@ -9,7 +9,7 @@ use crate::venues::Venue;
 
 /// What the lines of a channel subscribe to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ChannelKind {
+pub(crate) enum ChannelKind {
     /// Tops of book, for the detector.
     Tops,
     /// Order books, for the book table.
@@ -39,7 +39,7 @@ impl ChannelKind {
 
 /// The gauges of one venue's channel.
 #[derive(Clone)]
-pub struct ChannelGauges {
+pub(crate) struct ChannelGauges {
     board: Arc<Board>,
     id: VenueId,
     kind: ChannelKind,

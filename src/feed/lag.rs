@@ -16,7 +16,7 @@ use crate::time::{MS, MonoNs, SECOND, UnixNs};
 
 /// Lag of one line. The usual difference outlives the connection.
 #[derive(Clone, Debug)]
-pub struct Lag {
+pub(crate) struct Lag {
     /// Smallest difference of each finished bucket and its time, by number of the bucket.
     buckets: [Option<Point>; BUCKETS],
     /// The current bucket: its number and smallest difference.
@@ -51,7 +51,7 @@ struct Step {
 }
 
 /// A lag above this makes a quote older and unfit as a leg, in nanoseconds.
-pub const LAGGING_NS: u64 = 250 * MS;
+pub(crate) const LAGGING_NS: u64 = 250 * MS;
 /// This many consecutive frames above half of [`LAGGING_NS`] make the line lagging,
 const HIGH_FRAMES: u32 = 3;
 /// until all frames are below half of it for this time, in nanoseconds.
@@ -97,7 +97,7 @@ fn risen((at, difference): Point, now: MonoNs) -> i64 {
 
 /// How far two clocks may drift apart in a time, both in nanoseconds.
 #[must_use]
-pub const fn drift_ns(time_ns: u64) -> u64 {
+pub(crate) const fn drift_ns(time_ns: u64) -> u64 {
     time_ns.div_ceil(DRIFT)
 }
 
@@ -228,7 +228,7 @@ impl Lag {
     /// When the usual difference was last measured, and what it was.
     #[inline]
     #[must_use]
-    pub const fn envelope(&self) -> Option<(MonoNs, i64)> {
+    pub(crate) const fn envelope(&self) -> Option<(MonoNs, i64)> {
         self.envelope
     }
 
@@ -240,7 +240,7 @@ impl Lag {
     }
 
     /// Copies the usual difference of another line of the venue, if this one has none.
-    pub fn learn_from(&mut self, other: &Self) {
+    pub(crate) fn learn_from(&mut self, other: &Self) {
         if self.envelope.is_none() {
             (self.buckets, self.current, self.envelope) = (other.buckets, other.current, other.envelope);
         }
@@ -249,21 +249,21 @@ impl Lag {
     /// Lag of the last frame with a timestamp, in nanoseconds.
     #[inline]
     #[must_use]
-    pub const fn excess_ns(&self) -> u64 {
+    pub(crate) const fn excess_ns(&self) -> u64 {
         self.excess_ns
     }
 
     /// Whether the line as a whole is late: several consecutive frames were, and it has not been on time for a second.
     #[inline]
     #[must_use]
-    pub const fn is_lagging(&self) -> bool {
+    pub(crate) const fn is_lagging(&self) -> bool {
         self.is_lagging
     }
 
     /// Whether a quote without a timestamp waits for the first timestamp of this connection.
     #[inline]
     #[must_use]
-    pub fn is_unproven(&self, now: MonoNs) -> bool {
+    pub(crate) fn is_unproven(&self, now: MonoNs) -> bool {
         now < self.unproven_until
     }
 }
@@ -271,7 +271,7 @@ impl Lag {
 /// The part of a lag that counts towards the age of a quote, in nanoseconds: 0 for a lag within a venue's usual jitter.
 #[inline]
 #[must_use]
-pub const fn beyond_jitter_ns(excess_ns: u64) -> u64 {
+pub(crate) const fn beyond_jitter_ns(excess_ns: u64) -> u64 {
     if excess_ns > LAGGING_NS { excess_ns } else { 0 }
 }
 

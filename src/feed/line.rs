@@ -32,9 +32,9 @@ pub(super) struct Line {
     /// Name in log lines.
     name: String,
     /// Its entry in the feed's table of slots, which is also its token on the poll.
-    pub slot: usize,
+    pub(crate) slot: usize,
     /// The entry for its book pages.
-    pub page_slot: usize,
+    pub(crate) page_slot: usize,
     /// The dialled address: that of the venue, or the one that the reply to the token request named.
     pub target: String,
     pub session: Session,
@@ -48,13 +48,13 @@ pub(super) struct Line {
     /// The outcome of the attempt, or of the connection that followed, has not been reported to the health.
     is_unsettled: bool,
     /// When its last connection or attempt ended; 0 before the first.
-    pub ended_at: MonoNs,
+    pub(crate) ended_at: MonoNs,
     /// No attempt before this time, even if one is wanted.
     pub not_before: MonoNs,
     /// When another line should take its place.
     replace_at: MonoNs,
     /// The socket may have more bytes than were read.
-    pub readable: bool,
+    pub(crate) readable: bool,
     /// The poll has reported the end of the stream, so the socket is read to its end.
     pub ending: bool,
     /// When the present attempt, or the one that led to the connection, began.
@@ -64,9 +64,9 @@ pub(super) struct Line {
     /// The channel's gauges must be updated.
     pub changed: bool,
     /// Its session asks for other instruments than the plan, or [`Self::missed_quotes`] is set.
-    pub outdated: bool,
+    pub(crate) outdated: bool,
     /// The first quote of an instrument arrived while nobody wanted it, and only a new connection repeats it.
-    pub missed_quotes: bool,
+    pub(crate) missed_quotes: bool,
 }
 
 pub(super) enum LineState {
@@ -120,12 +120,12 @@ impl Line {
         Token(self.slot)
     }
 
-    pub const fn is_linked(&self) -> bool {
+    pub(crate) const fn is_linked(&self) -> bool {
         matches!(self.state, LineState::Linked(_))
     }
 
     /// Its contribution to the state of the channel.
-    pub fn link_state(&self) -> LinkState {
+    pub(crate) fn link_state(&self) -> LinkState {
         match self.state {
             LineState::Idle => LinkState::Idle,
             LineState::Waiting(_) => LinkState::Backoff,
@@ -135,7 +135,7 @@ impl Line {
     }
 
     /// Whether it is dialling, or connected and not over.
-    pub fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         match self.state {
             LineState::Idle | LineState::Waiting(_) => false,
             LineState::Dialling => true,
@@ -144,7 +144,7 @@ impl Line {
     }
 
     /// Whether another line should take its place while it still works.
-    pub fn wants_successor(&self, now: MonoNs) -> bool {
+    pub(crate) fn wants_successor(&self, now: MonoNs) -> bool {
         let is_ageing = || self.session.is_leaving() || now >= self.replace_at;
         self.session.is_open() && (self.outdated || (self.session.has_flowed() && is_ageing()))
     }
@@ -165,7 +165,7 @@ impl Line {
     }
 
     /// Its next attempt is not later than `at`, if the health allows it.
-    pub fn hurry(&mut self, at: MonoNs) {
+    pub(crate) fn hurry(&mut self, at: MonoNs) {
         if let LineState::Waiting(next) = &mut self.state {
             *next = at.min(*next);
             self.changed = true;
@@ -228,7 +228,7 @@ impl Line {
     }
 
     /// The socket is connected.
-    pub fn linked(&mut self, link: Link) {
+    pub(crate) fn linked(&mut self, link: Link) {
         self.state = LineState::Linked(link);
         // Bytes may have arrived before the socket was on the poll.
         self.readable = true;
@@ -331,7 +331,7 @@ impl Line {
     }
 
     /// The line is not wanted: closes the connection. When it is wanted again it dials at once, unless it was waiting.
-    pub fn stand_by(&mut self, health: &mut VenueHealth) {
+    pub(crate) fn stand_by(&mut self, health: &mut VenueHealth) {
         match &self.state {
             LineState::Waiting(at) => self.not_before = *at,
             LineState::Linked(_) => self.session.retire(),

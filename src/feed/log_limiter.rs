@@ -5,7 +5,7 @@ use crate::time::{MonoNs, SECOND};
 
 /// A few lines at once, then one per [`LogLimiter::EVERY_NS`]. Lines beyond that are counted.
 #[derive(Default)]
-pub struct LogLimiter {
+pub(crate) struct LogLimiter {
     since: MonoNs,
     written: u32,
     suppressed: u32,

@@ -70,7 +70,8 @@ use slots::Slots;
 use venue_health::{Lines, Verdict};
 
 pub use options::FeedOptions;
-pub use venue::{FeedVenue, SetChange};
+pub use venue::FeedVenue;
+pub(crate) use venue::SetChange;
 
 /// Poll events besides those of the venues: the waker, and stages that sleep here.
 const OTHER_EVENTS: usize = 8;

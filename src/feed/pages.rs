@@ -8,7 +8,7 @@ use crate::time::{MS, MonoNs, SECOND};
 use crate::venues::{Fetch, Pace};
 
 /// Queue of book pages to fetch.
-pub struct PageQueue {
+pub(crate) struct PageQueue {
     waiting: VecDeque<Fetch>,
     under_way: Option<Fetch>,
     /// The reply under way was requested for an earlier connection and will be discarded.
@@ -37,7 +37,7 @@ impl PageQueue {
     }
 
     /// A new connection begins: the queue is emptied, and the reply under way will be discarded. The pace stays.
-    pub fn begin_anew(&mut self) {
+    pub(crate) fn begin_anew(&mut self) {
         self.waiting.clear();
         self.is_orphan |= self.under_way.take().is_some();
     }
@@ -77,7 +77,7 @@ impl PageQueue {
     }
 
     /// The reply could be read.
-    pub const fn succeeded(&mut self) {
+    pub(crate) const fn succeeded(&mut self) {
         self.failures = 0;
     }
 
@@ -100,7 +100,7 @@ impl PageQueue {
 
     /// The page under way.
     #[must_use]
-    pub const fn under_way(&self) -> Option<&Fetch> {
+    pub(crate) const fn under_way(&self) -> Option<&Fetch> {
         self.under_way.as_ref()
     }
 }

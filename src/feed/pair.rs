@@ -31,7 +31,7 @@ pub(super) enum Role {
 }
 
 impl Role {
-    pub const BOTH: [Self; 2] = [Self::Active, Self::Standby];
+    pub(crate) const BOTH: [Self; 2] = [Self::Active, Self::Standby];
 }
 
 /// What became of a line in a turn.
@@ -49,13 +49,13 @@ pub(super) struct Pair {
     id: VenueId,
     /// The instruments, in order of their ids.
     pub plan: Vec<SymbolEntry>,
-    pub active: Line,
-    pub standby: Line,
+    pub(crate) active: Line,
+    pub(crate) standby: Line,
     /// By instrument: the last quote of the standby, if it has no number. Its timestamp may be that of another server
     /// than the active line's, so it is judged again when the standby takes over.
     unordered: Vec<Option<Quote>>,
     /// No other pair of the channel has instruments, so its end is the end of the venue's quotes.
-    pub is_alone: bool,
+    pub(crate) is_alone: bool,
     /// What the end of the active session voids has been voided.
     is_voided: bool,
     is_of_books: bool,
@@ -73,7 +73,7 @@ impl Pair {
         }
     }
 
-    pub const fn line_mut(&mut self, role: Role) -> &mut Line {
+    pub(crate) const fn line_mut(&mut self, role: Role) -> &mut Line {
         match role {
             Role::Active => &mut self.active,
             Role::Standby => &mut self.standby,
@@ -84,12 +84,12 @@ impl Pair {
         [&self.active, &self.standby].into_iter()
     }
 
-    pub fn lines_mut(&mut self) -> impl Iterator<Item = &mut Line> {
+    pub(crate) fn lines_mut(&mut self) -> impl Iterator<Item = &mut Line> {
         [&mut self.active, &mut self.standby].into_iter()
     }
 
     /// The line with this slot.
-    pub fn role_of(&self, slot: usize) -> Option<Role> {
+    pub(crate) fn role_of(&self, slot: usize) -> Option<Role> {
         Role::BOTH.into_iter().find(|role| {
             let line = self.line(*role);
             line.slot == slot || line.page_slot == slot
@@ -97,12 +97,12 @@ impl Pair {
     }
 
     /// Whether it has instruments.
-    pub const fn is_busy(&self) -> bool {
+    pub(crate) const fn is_busy(&self) -> bool {
         !self.plan.is_empty()
     }
 
     /// Whether the line should be connected, if the venue should be.
-    pub fn wants(&self, role: Role, now: MonoNs) -> bool {
+    pub(crate) fn wants(&self, role: Role, now: MonoNs) -> bool {
         self.is_busy() && (role == Role::Active || self.active.wants_successor(now))
     }
 
@@ -112,13 +112,13 @@ impl Pair {
     }
 
     /// Sets the planned instruments. With `is_more`, quotes of some of them may have been missed by the present sessions.
-    pub fn set_plan(&mut self, plan: Vec<SymbolEntry>, is_more: bool) {
+    pub(crate) fn set_plan(&mut self, plan: Vec<SymbolEntry>, is_more: bool) {
         self.plan = plan;
         self.lines_mut().for_each(|line| line.missed_quotes |= is_more);
     }
 
     /// The plans of the channel have changed. A new set of instruments may succeed where the last one did not.
-    pub fn review_plan(&mut self, now: MonoNs) {
+    pub(crate) fn review_plan(&mut self, now: MonoNs) {
         for role in Role::BOTH {
             let follows_plan = self.follows_plan(&self.line(role).session);
             let line = self.line_mut(role);
@@ -159,7 +159,7 @@ impl Pair {
     }
 
     /// Its next attempts are not later than `at`, if the health allows it.
-    pub fn hurry(&mut self, at: MonoNs) {
+    pub(crate) fn hurry(&mut self, at: MonoNs) {
         self.lines_mut().for_each(|line| line.hurry(at));
         self.active.not_before = self.active.not_before.min(at);
     }
@@ -179,7 +179,7 @@ impl Pair {
     }
 
     /// Gives a session of one of the lines to `drive`, with where its events go.
-    pub fn drive(
+    pub(crate) fn drive(
         &mut self,
         role: Role,
         events: &mut dyn FnMut(FeedEvent),
@@ -225,7 +225,7 @@ impl Pair {
     }
 
     /// The process did not run for so long that the sockets are not worth reading.
-    pub fn overslept(&mut self, events: &mut dyn FnMut(FeedEvent)) {
+    pub(crate) fn overslept(&mut self, events: &mut dyn FnMut(FeedEvent)) {
         let was_linked = self.active.is_linked();
         for line in self.lines_mut().filter(|line| line.is_linked()) {
             line.session.lose(End::Overslept, &mut |_| {});
@@ -317,7 +317,7 @@ impl Pair {
     }
 
     /// A line is not wanted here, or no longer.
-    pub fn stand_by(&mut self, role: Role, health: &mut VenueHealth, events: &mut dyn FnMut(FeedEvent)) {
+    pub(crate) fn stand_by(&mut self, role: Role, health: &mut VenueHealth, events: &mut dyn FnMut(FeedEvent)) {
         if role == Role::Standby {
             return self.standby.stand_by(health);
         }

@@ -6,7 +6,7 @@ use crate::venues::SymbolEntry;
 
 /// Spreads `entries` evenly over plans of at most `most` instruments each, so that the last one is not almost empty.
 #[must_use]
-pub fn evenly(entries: &[SymbolEntry], most: usize) -> Vec<Vec<SymbolEntry>> {
+pub(crate) fn evenly(entries: &[SymbolEntry], most: usize) -> Vec<Vec<SymbolEntry>> {
     let count = entries.len().div_ceil(most).max(1);
     entries.chunks(entries.len().div_ceil(count).max(1)).map(<[_]>::to_vec).collect()
 }

@@ -11,7 +11,7 @@ const WALL_EVERY_NS: u64 = SECOND;
 
 /// Measurements that a session starts by itself.
 #[derive(Debug, Default)]
-pub struct Probe {
+pub(crate) struct Probe {
     /// The present silence has been answered with a ping.
     is_silence_pinged: bool,
     /// When the next ping is due that only measures the round trip.
@@ -35,7 +35,7 @@ impl Probe {
     }
 
     /// Whether to ping now. `silence_at` is when the present silence is to be answered with a ping.
-    pub fn wants_ping(&mut self, silence_at: MonoNs, now: MonoNs) -> bool {
+    pub(crate) fn wants_ping(&mut self, silence_at: MonoNs, now: MonoNs) -> bool {
         let is_for_silence = !self.is_silence_pinged && now >= silence_at;
         self.is_silence_pinged |= is_for_silence;
         let is_for_trip = self.ping_at.is_some_and(|at| now >= at);
@@ -56,7 +56,7 @@ impl Probe {
     }
 
     /// A pong arrived. It is counted as the answer to the first unanswered ping.
-    pub fn ponged(&mut self, now: MonoNs) {
+    pub(crate) fn ponged(&mut self, now: MonoNs) {
         if let Some(sent) = self.unanswered.take() {
             self.trip.add(i128::from(now.since(sent)), now);
         }
@@ -64,13 +64,13 @@ impl Probe {
 
     /// The shortest recent round trip in nanoseconds.
     #[must_use]
-    pub fn round_trip(&self) -> Option<u64> {
+    pub(crate) fn round_trip(&self) -> Option<u64> {
         self.trip.value().and_then(|ns| u64::try_from(ns).ok())
     }
 
     /// Whether to read the wall clock now.
     #[inline]
-    pub fn wants_wall(&mut self, now: MonoNs) -> bool {
+    pub(crate) fn wants_wall(&mut self, now: MonoNs) -> bool {
         let is_due = self.wall_read.is_none_or(|read| now.since(read) >= WALL_EVERY_NS);
         if is_due {
             self.wall_read = Some(now);

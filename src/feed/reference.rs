@@ -11,19 +11,19 @@ use crate::time::{MS, MonoNs, SECOND};
 
 /// A venue whose timestamps are further behind the reference is late, or its clock is wrong, in nanoseconds. Healthy
 /// clocks, network paths and timestamps in whole seconds differ by less.
-pub const OFF_NS: i64 = 3 * SECOND as i64 / 2;
+pub(crate) const OFF_NS: i64 = 3 * SECOND as i64 / 2;
 /// Largest difference of clocks that agree, in nanoseconds.
-pub const AGREE_NS: i64 = SECOND as i64 / 2;
+pub(crate) const AGREE_NS: i64 = SECOND as i64 / 2;
 /// Largest number of voting venues.
 const VENUES_MAX: usize = 64;
 
 /// Monotonic clock minus time of day, by the median of all clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reference {
+pub(crate) struct Reference {
     /// In nanoseconds.
     pub difference: i64,
     /// Our wall clock agrees.
-    pub is_sure: bool,
+    pub(crate) is_sure: bool,
 }
 
 impl Reference {
@@ -31,14 +31,14 @@ impl Reference {
     /// arrival minus its timestamp.
     #[inline]
     #[must_use]
-    pub const fn behind_ns(&self, difference: i64) -> u64 {
+    pub(crate) const fn behind_ns(&self, difference: i64) -> u64 {
         let behind = difference.saturating_sub(self.difference);
         if behind > OFF_NS { behind as u64 } else { 0 }
     }
 
     /// Whether our wall clock, the reference and a frame with this `difference` agree.
     #[must_use]
-    pub const fn confirms(&self, difference: i64) -> bool {
+    pub(crate) const fn confirms(&self, difference: i64) -> bool {
         self.is_sure && difference.abs_diff(self.difference) <= AGREE_NS as u64
     }
 }
@@ -81,7 +81,7 @@ pub fn now(board: &Board) -> Option<Reference> {
 }
 
 /// Records a reading of our wall clock: `difference` is the monotonic clock minus the wall clock.
-pub fn see_wall(wall: &WallGauges, difference: i64) {
+pub(crate) fn see_wall(wall: &WallGauges, difference: i64) {
     if wall.value().is_some_and(|before| before.abs_diff(difference) > AGREE_NS as u64) {
         wall.doubt();
     }
@@ -93,7 +93,7 @@ const CACHE_NS: u64 = 100 * MS;
 
 /// The reference, looked up at most every 100 ms.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CachedReference {
+pub(crate) struct CachedReference {
     value: Option<Reference>,
     /// `None`: it must be looked up.
     read: Option<MonoNs>,

@@ -274,24 +274,24 @@ impl Session {
 
     /// Begins a turn of at most `frames` frames, control frames and fragments included, until the time `until`. What is
     /// left over waits for [`Self::resume`] in the next turn. Without a call there is no limit.
-    pub fn begin_turn(&mut self, frames: usize, until: MonoNs) {
+    pub(crate) fn begin_turn(&mut self, frames: usize, until: MonoNs) {
         self.turn = Turn { frames_left: frames, until, is_cut: false };
     }
 
     /// Remaining frames of the turn; 0 if its time is over.
     #[must_use]
-    pub const fn frames_left(&self) -> usize {
+    pub(crate) const fn frames_left(&self) -> usize {
         if self.turn.is_cut { 0 } else { self.turn.frames_left }
     }
 
     /// Whether received frames wait for another turn.
     #[must_use]
-    pub const fn has_more(&self) -> bool {
+    pub(crate) const fn has_more(&self) -> bool {
         self.turn.is_cut
     }
 
     /// Takes received frames, as many as the turn allows. Returns the number of messages in them.
-    pub fn resume(&mut self, clock: &Clock, events: &mut dyn FnMut(FeedEvent)) -> usize {
+    pub(crate) fn resume(&mut self, clock: &Clock, events: &mut dyn FnMut(FeedEvent)) -> usize {
         let received = self.heard;
         let (mut messages, mut looks) = (0, 0);
         while self.end.is_none() {
@@ -439,7 +439,7 @@ impl Session {
 
     /// Whether a price has arrived on this socket.
     #[must_use]
-    pub const fn has_flowed(&self) -> bool {
+    pub(crate) const fn has_flowed(&self) -> bool {
         self.coverage.has_flowed()
     }
 
@@ -451,7 +451,7 @@ impl Session {
 
     /// When the upgrade was complete.
     #[must_use]
-    pub const fn opened_at(&self) -> MonoNs {
+    pub(crate) const fn opened_at(&self) -> MonoNs {
         self.opened_at.0
     }
 
@@ -472,12 +472,12 @@ impl Session {
 
     /// Whether the venue has announced that it will close the connection.
     #[must_use]
-    pub const fn is_leaving(&self) -> bool {
+    pub(crate) const fn is_leaving(&self) -> bool {
         self.is_leaving
     }
 
     /// The last announcement of the venue since the last call.
-    pub fn take_notice(&mut self) -> Option<Notice> {
+    pub(crate) fn take_notice(&mut self) -> Option<Notice> {
         self.notice.take()
     }
 
@@ -500,14 +500,14 @@ impl Session {
     }
 
     /// Whether reads carry the time at which the bytes arrived, from now on. Without that, no lag is measured.
-    pub const fn set_timed(&mut self, is_timed: bool) {
+    pub(crate) const fn set_timed(&mut self, is_timed: bool) {
         if let Stream::Tops(tops) = &mut self.stream {
             tops.timing().set_timed(is_timed);
         }
     }
 
     /// Whether the venue's gauges include this session; those of a standby line do not count.
-    pub fn set_counted(&mut self, is_counted: bool) {
+    pub(crate) fn set_counted(&mut self, is_counted: bool) {
         self.coverage.set_counted(is_counted);
     }
 
@@ -526,13 +526,13 @@ impl Session {
     }
 
     /// Copies what is usual for the venue and its instruments from `old`, which this session replaces.
-    pub fn learn_from(&mut self, old: &Self) {
+    pub(crate) fn learn_from(&mut self, old: &Self) {
         self.coverage.learn_from(&old.coverage);
         self.learn_times_from(old);
     }
 
     /// Copies how late frames of the venue usually are from another session, where this one has no measurement.
-    pub fn learn_times_from(&mut self, other: &Self) {
+    pub(crate) fn learn_times_from(&mut self, other: &Self) {
         match (&mut self.stream, &other.stream) {
             (Stream::Tops(mine), Stream::Tops(theirs)) => mine.learn_from(theirs),
             (Stream::Books(mine), Stream::Books(theirs)) => mine.learn_from(theirs),
@@ -551,14 +551,14 @@ impl Session {
     }
 
     /// Voids all instruments.
-    pub fn void_all(&mut self, why: BookVoid, events: &mut dyn FnMut(FeedEvent)) {
+    pub(crate) fn void_all(&mut self, why: BookVoid, events: &mut dyn FnMut(FeedEvent)) {
         for entry in self.codec.symbols().entries() {
             self.stream.void(entry.id, why, events);
         }
     }
 
     /// Voids the instruments that `other`, a session for the same ones, does not quote.
-    pub fn void_beyond(&mut self, other: &Self, events: &mut dyn FnMut(FeedEvent)) {
+    pub(crate) fn void_beyond(&mut self, other: &Self, events: &mut dyn FnMut(FeedEvent)) {
         for entry in self.codec.symbols().entries() {
             if !other.is_open() || !other.coverage.holds(entry.id) {
                 self.stream.void(entry.id, BookVoid::Lost, events);
@@ -893,7 +893,7 @@ impl Session {
     }
 
     /// When the changes were read that have been published since the last call.
-    pub fn take_published(&mut self) -> Option<MonoNs> {
+    pub(crate) fn take_published(&mut self) -> Option<MonoNs> {
         if let Stream::Books(books) = &mut self.stream { books.take_published() } else { None }
     }
 
@@ -958,7 +958,7 @@ impl Session {
     }
 
     /// The page could not be fetched; it is requested again after `wait`. Returns a sentence for the log.
-    pub fn not_fetched(&mut self, wait: Wait, why: &DialError, now: MonoNs) -> String {
+    pub(crate) fn not_fetched(&mut self, wait: Wait, why: &DialError, now: MonoNs) -> String {
         let instrument = self.requests.pages.under_way().map(|fetch| fetch.instrument);
         let symbol = instrument.map_or("an earlier connection", |instrument| self.directory.symbol(instrument));
         self.requests.pages.failed(wait, now);
@@ -968,7 +968,7 @@ impl Session {
     }
 
     /// No page before `until`, because the venue asked for it or is answering another request.
-    pub fn hold_pages(&mut self, until: MonoNs) {
+    pub(crate) fn hold_pages(&mut self, until: MonoNs) {
         self.requests.pages.hold(until);
     }
 
@@ -980,7 +980,7 @@ impl Session {
 
     /// How long the pages of all its books take at half of the allowed pace, in nanoseconds.
     #[must_use]
-    pub fn pages_ns(&self) -> u64 {
+    pub(crate) fn pages_ns(&self) -> u64 {
         let Stream::Books(_) = self.stream else { return 0 };
         let Pace { count, per_ms } = self.codec.fetch_pace();
         let each = 2 * per_ms.saturating_mul(MS) / u64::from(count.max(1));

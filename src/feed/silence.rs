@@ -21,15 +21,15 @@ const REST_MAX_NS: u64 = 600 * SECOND;
 
 /// Time limits for single instruments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SilenceOptions {
+pub(crate) struct SilenceOptions {
     /// A shorter silence never counts, in nanoseconds; 0: no silence counts.
-    pub floor_ns: u64,
+    pub(crate) floor_ns: u64,
     /// A longer silence always counts, in nanoseconds.
-    pub ceiling_ns: u64,
+    pub(crate) ceiling_ns: u64,
     /// Time from the subscription after which an instrument without a quote is missing, in nanoseconds.
-    pub first_ns: u64,
+    pub(crate) first_ns: u64,
     /// Shortest time between two resubscriptions, in nanoseconds.
-    pub again_ns: u64,
+    pub(crate) again_ns: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl PairSilence {
 
 /// What [`Silence::check`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub(crate) enum Finding {
     /// It has become silent: its last quote no longer holds.
     Silent(InstrumentId),
     /// It was subscribed, but no quote arrived.
@@ -144,7 +144,7 @@ impl Silence {
     }
 
     /// A new connection: nothing is subscribed yet. The usual gaps are kept.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         for pair in &mut self.pairs {
             (pair.state, pair.rest_ns) = (SilenceState::Resting, 0);
         }
@@ -215,7 +215,7 @@ impl Silence {
     }
 
     /// Its last quote became void. It is expected to be quoted as before.
-    pub fn voided(&mut self, id: InstrumentId) {
+    pub(crate) fn voided(&mut self, id: InstrumentId) {
         if let Some(pair) = self.pairs.get_mut(id.index().wrapping_sub(self.first)) {
             pair.is_void = true;
         }
@@ -241,7 +241,7 @@ impl Silence {
 
     /// When [`Self::check`] is to be called; `None` if no quote is expected.
     #[must_use]
-    pub fn check_at(&self) -> Option<MonoNs> {
+    pub(crate) fn check_at(&self) -> Option<MonoNs> {
         (self.check_at != NEVER).then_some(self.check_at)
     }
 
@@ -295,7 +295,7 @@ impl Silence {
 
     /// One of the missing instruments.
     #[must_use]
-    pub fn missing_one(&self) -> Option<InstrumentId> {
+    pub(crate) fn missing_one(&self) -> Option<InstrumentId> {
         self.mine.iter().copied().find(|id| self.pairs[id.index() - self.first].state == SilenceState::Missing)
     }
 
@@ -322,7 +322,7 @@ impl Silence {
     }
 
     /// Copies the usual gaps from another connection, for the instruments that both have.
-    pub fn learn_from(&mut self, other: &Self) {
+    pub(crate) fn learn_from(&mut self, other: &Self) {
         for (id, mine) in (self.first..).zip(&mut self.pairs) {
             let Some(theirs) = other.pairs.get(id.wrapping_sub(other.first)) else { continue };
             let PairSilence { gaps, longest, longest_before, since, first, .. } = *theirs;

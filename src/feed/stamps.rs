@@ -19,7 +19,7 @@ const STEP_NS: u64 = SECOND / 10;
 
 /// Timestamps of one connection.
 #[derive(Clone, Debug, Default)]
-pub struct Stamps {
+pub(crate) struct Stamps {
     /// Wall clock minus monotonic clock.
     wall: Option<i128>,
     delay: Lowest,

@@ -12,17 +12,17 @@ use crate::time::{MonoNs, UnixNs};
 
 /// How late a quote is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lateness {
+pub(crate) struct Lateness {
     /// Time between sending and reading, beyond the usual time, that makes the quote older, in nanoseconds.
     pub late_ns: u64,
     /// Whether it makes the quote unfit as a leg.
     pub delay: Delay,
     /// The excess lag in nanoseconds; `None` if unknown.
-    pub excess_ns: Option<u64>,
+    pub(crate) excess_ns: Option<u64>,
 }
 
 /// Timing of one connection. What is usual outlives the connection.
-pub struct Timing {
+pub(crate) struct Timing {
     gauges: ChannelGauges,
     /// By instrument: the last timestamp of its quotes.
     stamped: Vec<UnixNs>,
@@ -74,12 +74,12 @@ impl Timing {
     }
 
     /// Whether reads carry the time at which the bytes arrived.
-    pub const fn set_timed(&mut self, is_timed: bool) {
+    pub(crate) const fn set_timed(&mut self, is_timed: bool) {
         self.is_timed = is_timed;
     }
 
     /// Copies what another connection to the venue has measured as usual, where this one has no measurement.
-    pub fn learn_from(&mut self, other: &Self) {
+    pub(crate) fn learn_from(&mut self, other: &Self) {
         self.lag.learn_from(&other.lag);
         self.lag_of_days.learn_from(&other.lag_of_days);
         self.backlog.learn_from(&other.backlog);
@@ -102,7 +102,7 @@ impl Timing {
     /// Whether the connection as a whole is late by the timestamps that its quotes are judged by.
     #[inline]
     #[must_use]
-    pub fn is_lagging(&self) -> bool {
+    pub(crate) fn is_lagging(&self) -> bool {
         if self.lag.usual().is_some() { self.lag.is_lagging() } else { self.lag_of_days.is_lagging() }
     }
 
@@ -114,7 +114,7 @@ impl Timing {
 
     /// Everything that was read has been decoded.
     #[inline]
-    pub fn end_read(&mut self) {
+    pub(crate) fn end_read(&mut self) {
         if self.backlog.end_read() {
             self.late_by_days_ns = 0;
         }
@@ -199,7 +199,7 @@ impl Timing {
     }
 
     /// Day statistics arrived. Their timestamp is that of sending, so they measure the lag for quotes without timestamps.
-    pub fn take_days(&mut self, stamp: UnixNs, received: MonoNs) {
+    pub(crate) fn take_days(&mut self, stamp: UnixNs, received: MonoNs) {
         if stamp.0 == 0 || !self.is_timed {
             return;
         }

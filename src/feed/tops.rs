@@ -18,7 +18,7 @@ use crate::time::{MonoNs, UnixNs};
 use crate::venues::{StampFacts, Top};
 
 /// Tops of book of one connection.
-pub struct Tops {
+pub(crate) struct Tops {
     id: VenueId,
     gauges: ChannelGauges,
     directory: Arc<Directory>,
@@ -89,12 +89,12 @@ impl Tops {
     /// Timing of the connection.
     #[inline]
     #[must_use]
-    pub const fn timing(&mut self) -> &mut Timing {
+    pub(crate) const fn timing(&mut self) -> &mut Timing {
         &mut self.timing
     }
 
     /// Copies what another connection to the venue has measured as usual.
-    pub fn learn_from(&mut self, other: &Self) {
+    pub(crate) fn learn_from(&mut self, other: &Self) {
         self.timing.learn_from(&other.timing);
     }
 
@@ -126,7 +126,7 @@ impl Tops {
     /// Whether the connection has a backlog or is unusually silent.
     #[inline]
     #[must_use]
-    pub fn has_backlog(&self) -> bool {
+    pub(crate) fn has_backlog(&self) -> bool {
         self.timing.is_behind()
     }
 
@@ -176,7 +176,7 @@ impl Tops {
 
     /// Reports to the detector what timestamps show, if that is due before the quote that was read at `received`.
     #[inline]
-    pub fn report_clock(&mut self, received: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
+    pub(crate) fn report_clock(&mut self, received: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
         if self.clock.is_due(&self.timing, received) {
             self.send_clock(received, events);
         }
@@ -184,7 +184,7 @@ impl Tops {
 
     /// Everything that was read at `received` has been decoded.
     #[inline]
-    pub fn end_read(&mut self, received: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
+    pub(crate) fn end_read(&mut self, received: MonoNs, events: &mut dyn FnMut(FeedEvent)) {
         self.timing.end_read();
         if self.clock.has_witness() || self.clock.is_due(&self.timing, received) {
             self.send_clock(received, events);

@@ -11,7 +11,7 @@ use crate::venues::Pace;
 
 /// What the end of an attempt, or of the connection that it led to, says about the venue's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Nothing: the cause is on our side.
     Nothing,
     /// A connection was lost after it had delivered prices for a while.
@@ -24,7 +24,7 @@ pub enum Verdict {
 
 /// Number of lines of a venue. The limits reserve one attempt of each for the venue's recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lines {
+pub(crate) struct Lines {
     /// Lines of this channel.
     pub own: usize,
     /// Lines of all channels of the venue.
@@ -39,7 +39,7 @@ pub struct Lines {
 /// been lost for a while and a connection has outlived those that were lost. While it is suspect, only one line dials at
 /// a time. The reserve of the limits (one attempt per line) is spent only on a proven venue, so that all lines return
 /// quickly, however often the venue broke before.
-pub struct VenueHealth {
+pub(crate) struct VenueHealth {
     backoff: Backoff,
     /// Our own limit of attempts in [`WINDOW_NS`].
     attempts: Allowance,
@@ -108,7 +108,7 @@ impl VenueHealth {
     }
 
     /// Sets the number of lines of the venue.
-    pub fn set_lines(&mut self, lines: Lines) {
+    pub(crate) fn set_lines(&mut self, lines: Lines) {
         if lines.own != self.lines.own {
             self.attempts.resize(attempts_max(lines.own));
         }
@@ -148,7 +148,7 @@ impl VenueHealth {
     }
 
     /// Another channel dialled the venue, which counts towards the venue's limit.
-    pub fn count_other(&mut self, payment: Payment, now: MonoNs) {
+    pub(crate) fn count_other(&mut self, payment: Payment, now: MonoNs) {
         self.connects.spend(payment, now);
     }
 
@@ -274,7 +274,7 @@ impl VenueHealth {
     }
 
     /// An attempt or a connection ended for a cause on our side.
-    pub fn abandoned(&mut self) {
+    pub(crate) fn abandoned(&mut self) {
         self.breaker.abandoned();
     }
 
@@ -286,7 +286,7 @@ impl VenueHealth {
     }
 
     /// Whether no venue answers, including this one. Then the failures are caused by this machine and are forgiven.
-    pub fn set_cut_off(&mut self, is_cut_off: bool, now: MonoNs) {
+    pub(crate) fn set_cut_off(&mut self, is_cut_off: bool, now: MonoNs) {
         self.is_cut_off = is_cut_off;
         self.forgive(now);
         if is_cut_off {
@@ -295,7 +295,7 @@ impl VenueHealth {
     }
 
     /// Discards all failures: the next attempt may start at once, within the venue's own waits and the limits.
-    pub fn forgive(&mut self, now: MonoNs) {
+    pub(crate) fn forgive(&mut self, now: MonoNs) {
         (self.broke_at, self.is_suspect, self.lives) = (None, false, [0; LIVES]);
         self.backoff.flowed();
         if now >= self.not_before {
@@ -305,7 +305,7 @@ impl VenueHealth {
 
     /// Whether the breaker is closed.
     #[must_use]
-    pub fn is_clear(&self) -> bool {
+    pub(crate) fn is_clear(&self) -> bool {
         self.breaker.state() == BreakerState::Closed
     }
 
@@ -315,7 +315,7 @@ impl VenueHealth {
     }
 
     /// A random time below `bound` nanoseconds.
-    pub fn jitter(&mut self, bound: u64) -> u64 {
+    pub(crate) fn jitter(&mut self, bound: u64) -> u64 {
         self.backoff.jitter(bound)
     }
 

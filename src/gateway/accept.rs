@@ -17,7 +17,7 @@ const PAUSE_NS: u64 = 50 * MS;
 const LOG_NS: u64 = 5 * SECOND;
 
 /// See the file's head.
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     listener: Option<Listener>,
     /// Further connections may wait in the kernel.
     is_ready: bool,
@@ -51,7 +51,7 @@ impl Acceptor {
     }
 
     /// The poll reported a connection.
-    pub fn set_ready(&mut self) {
+    pub(crate) fn set_ready(&mut self) {
         self.is_ready = true;
     }
 

@@ -17,7 +17,7 @@ use crate::time::{MS, MonoNs};
 use crate::wire::websocket::frame_text;
 
 /// The time of a timer that is not armed.
-pub const UNARMED: MonoNs = MonoNs(u64::MAX);
+pub(crate) const UNARMED: MonoNs = MonoNs(u64::MAX);
 
 /// Result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +51,9 @@ pub struct ClientPrices {
     /// Nanoseconds between two bursts; `None`: the client receives every change.
     pub interval: Option<u64>,
     /// When the next burst is due; [`UNARMED`] if its timer is not armed.
-    pub burst_at: MonoNs,
+    pub(crate) burst_at: MonoNs,
     /// Prices sent since the last burst, which the next one leaves out.
-    pub skipped: Option<Box<IndexSet>>,
+    pub(crate) skipped: Option<Box<IndexSet>>,
 }
 
 /// A client's opportunities.
@@ -64,16 +64,16 @@ pub struct ClientOpportunities {
     /// The last event of the log whose update was sent, by number.
     pub sent: u64,
     /// The weakest proof of its alerts and opportunities.
-    pub demand: ProofDemand,
+    pub(crate) demand: ProofDemand,
 }
 
 /// A client's order books.
 #[derive(Default)]
 pub struct ClientBooks {
     /// The books that it watches.
-    pub watched: Vec<WatchedBook>,
+    pub(crate) watched: Vec<WatchedBook>,
     /// One of them changed since it was sent.
-    pub is_due: bool,
+    pub(crate) is_due: bool,
 }
 
 /// See the file's head.
@@ -87,9 +87,9 @@ pub struct Client {
     /// What waits to be sent.
     pub outbox: Outbox,
     /// Its share of the limit per address.
-    pub admission: Option<Admission>,
+    pub(crate) _admission: Option<Admission>,
     /// Accepted above the limits: it may only ask for liveness and readiness.
-    pub is_probe: bool,
+    pub(crate) is_probe: bool,
     /// Its protocol.
     pub kind: ClientKind,
     /// Its prices.
@@ -99,13 +99,13 @@ pub struct Client {
     /// Its order books.
     pub books: ClientBooks,
     /// When its timeout is armed for; [`UNARMED`] if it is not.
-    pub timeout_at: MonoNs,
+    pub(crate) timeout_at: MonoNs,
     /// Receives prices and alerts: a copy of what the connection says, for bursts.
-    pub listens: bool,
+    pub(crate) listens: bool,
     /// The peer has closed its side.
     pub ended: bool,
     /// It is in the queue of clients with input.
-    pub is_queued: bool,
+    pub(crate) is_queued: bool,
     /// Its connection is closed or broken, and it will be removed.
     pub is_gone: bool,
 }
@@ -128,7 +128,7 @@ impl Client {
             transport,
             connection: if is_probe { Connection::probe(options, now) } else { Connection::new(options, now) },
             outbox: Outbox::default(),
-            admission,
+            _admission: admission,
             is_probe,
             kind: ClientKind::Http,
             prices: ClientPrices { interval, burst_at: UNARMED, ..ClientPrices::default() },
@@ -145,7 +145,7 @@ impl Client {
     /// Writes prices, one message for each of `indexes`. A price that the socket does not take is marked, and its newest
     /// value is sent later, except the rest of the message that was cut. Only for a client that is not blocked.
     #[inline]
-    pub fn write_prices(&mut self, bytes: &[u8], indexes: &[u32], now: MonoNs, totals: &mut Totals) -> Sent {
+    pub(crate) fn write_prices(&mut self, bytes: &[u8], indexes: &[u32], now: MonoNs, totals: &mut Totals) -> Sent {
         let (sent, taken) = self.write_newest(bytes, now, totals);
         totals.prices += indexes.len() as u64;
         if sent == Sent::Partly {
@@ -161,7 +161,7 @@ impl Client {
 
     /// Writes messages that newer ones may replace. Returns how many of the bytes are sent or wait; the others, always
     /// whole messages, are dropped. Only for a client that is not blocked.
-    pub fn write_newest(&mut self, bytes: &[u8], now: MonoNs, totals: &mut Totals) -> (Sent, usize) {
+    pub(crate) fn write_newest(&mut self, bytes: &[u8], now: MonoNs, totals: &mut Totals) -> (Sent, usize) {
         let written = match self.transport.write(bytes) {
             Ok(written) => written,
             Err(_) => return (Sent::Gone, 0),
@@ -189,12 +189,12 @@ impl Client {
     }
 
     /// Drops what waits, except the rest of a message that is partly sent.
-    pub fn drop_waiting(&mut self, totals: &mut Totals) {
+    pub(crate) fn drop_waiting(&mut self, totals: &mut Totals) {
         self.change_outbox(totals, Outbox::drop_whole);
     }
 
     /// Writes messages that must not be lost; what the socket does not take is queued.
-    pub fn write_queued(&mut self, bytes: &[u8], now: MonoNs, totals: &mut Totals) -> Sent {
+    pub(crate) fn write_queued(&mut self, bytes: &[u8], now: MonoNs, totals: &mut Totals) -> Sent {
         if self.outbox.is_blocked() {
             self.queue(bytes, 0, now, totals);
             return Sent::Partly;
@@ -225,7 +225,7 @@ impl Client {
     }
 
     /// Notifies the client that it does not read fast enough, and begins to close its connection.
-    pub fn end_slow(&mut self, now: MonoNs, totals: &mut Totals) {
+    pub(crate) fn end_slow(&mut self, now: MonoNs, totals: &mut Totals) {
         let mut out = Vec::new();
         frame_text(&mut out, |out| message::error("Too slow: alerts were lost", out));
         self.connection.close(1013, "too slow", now, &mut out);
@@ -235,7 +235,7 @@ impl Client {
     }
 
     /// Writes an embedded file after what was written before it. The rest waits without a copy.
-    pub fn write_file(&mut self, file: &'static [u8], now: MonoNs, totals: &mut Totals) -> Sent {
+    pub(crate) fn write_file(&mut self, file: &'static [u8], now: MonoNs, totals: &mut Totals) -> Sent {
         self.outbox.queue_file(file, now);
         self.flush(now, totals).unwrap_or(Sent::Gone)
     }
@@ -284,7 +284,7 @@ impl Client {
 
     /// Whether closing it now counts as closing a slow client. One that was notified is already counted.
     #[must_use]
-    pub fn counts_as_slow(&self) -> bool {
+    pub(crate) fn counts_as_slow(&self) -> bool {
         self.listens || self.kind == ClientKind::Http
     }
 }

@@ -15,11 +15,11 @@ use crate::protocol::request::RequestError;
 use crate::time::{MS, MonoNs};
 
 /// Slots of a timer wheel.
-pub const WHEEL_SLOTS: usize = 512;
+pub(crate) const WHEEL_SLOTS: usize = 512;
 /// Resolution of timeouts.
 const TIMEOUT_TICK_NS: u64 = 100 * MS;
 /// Connections accepted above the limits, for liveness and readiness checks.
-pub const PROBES_MAX: usize = 16;
+pub(crate) const PROBES_MAX: usize = 16;
 
 /// See the file's head.
 pub struct Clients {
@@ -35,7 +35,7 @@ pub struct Clients {
     /// Clients to be removed.
     gone: Vec<u32>,
     /// Counts of what is written.
-    pub totals: Totals,
+    pub(crate) totals: Totals,
 }
 
 impl Clients {
@@ -107,7 +107,7 @@ impl Clients {
 
     /// Number of streams.
     #[must_use]
-    pub fn streams(&self) -> usize {
+    pub(crate) fn streams(&self) -> usize {
         self.streams
     }
 
@@ -139,14 +139,14 @@ impl Clients {
     }
 
     /// The client is a WebSocket from now on.
-    pub fn set_socket(&mut self, key: u32) {
+    pub(crate) fn set_socket(&mut self, key: u32) {
         let Some(client) = self.get_mut(key) else { return };
         client.kind = ClientKind::Socket;
         self.sockets += 1;
     }
 
     /// The client is a stream from now on.
-    pub fn set_stream(&mut self, key: u32) {
+    pub(crate) fn set_stream(&mut self, key: u32) {
         let Some(client) = self.get_mut(key) else { return };
         client.kind = ClientKind::Stream;
         client.listens = true;
@@ -154,7 +154,7 @@ impl Clients {
     }
 
     /// Closes a client: it is invisible from now on, until [`Self::take_gone`] removes it.
-    pub fn discard(&mut self, key: u32) {
+    pub(crate) fn discard(&mut self, key: u32) {
         let Some((client, totals)) = self.entry(key) else { return };
         client.is_gone = true;
         totals.waiting = totals.waiting.saturating_sub(client.outbox.held());
@@ -171,7 +171,7 @@ impl Clients {
     }
 
     /// Removes and returns a discarded client.
-    pub fn take_gone(&mut self) -> Option<Client> {
+    pub(crate) fn take_gone(&mut self) -> Option<Client> {
         self.slab.remove(self.gone.pop()?)
     }
 
@@ -187,12 +187,12 @@ impl Clients {
 
     /// Length of the queue. May count clients that have disconnected.
     #[must_use]
-    pub fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.ready.len()
     }
 
     /// Takes the first of the queue; `None` within if it has disconnected.
-    pub fn next_queued(&mut self) -> Option<Option<u32>> {
+    pub(crate) fn next_queued(&mut self) -> Option<Option<u32>> {
         let id = self.ready.pop_front()?;
         let client = self.get_mut(id.key).filter(|client| client.id == id);
         Some(client.map(|client| {
@@ -224,7 +224,7 @@ impl Clients {
     }
 
     /// Sends an error message. A client with too many errors is closed.
-    pub fn reject(&mut self, key: u32, error: &RequestError, snapshot: &Snapshot<'_>) {
+    pub(crate) fn reject(&mut self, key: u32, error: &RequestError, snapshot: &Snapshot<'_>) {
         let (gauges, now) = (snapshot.gauges(), snapshot.client_now);
         let Some(client) = self.get_mut(key) else { return };
         let mut out = Vec::new();
@@ -237,7 +237,7 @@ impl Clients {
     }
 
     /// What follows a write to one client.
-    pub fn after_write(&mut self, key: u32, sent: Sent, snapshot: &Snapshot<'_>) {
+    pub(crate) fn after_write(&mut self, key: u32, sent: Sent, snapshot: &Snapshot<'_>) {
         match sent {
             Sent::All => {}
             Sent::Partly => self.settle(key, snapshot),
@@ -267,7 +267,7 @@ impl Clients {
     }
 
     /// Settles the clients that blocked while many were written to, and enforces the limit on what waits.
-    pub fn settle_blocked(&mut self, snapshot: &Snapshot<'_>) {
+    pub(crate) fn settle_blocked(&mut self, snapshot: &Snapshot<'_>) {
         let is_new = |client: &Client| client.outbox.blocked_since() == Some(snapshot.client_now);
         let keys: Vec<u32> = self.slab.iter().filter(|(_, client)| is_new(client)).map(|(key, _)| key).collect();
         for key in keys {
@@ -278,12 +278,12 @@ impl Clients {
 
     /// When the next timeout may be due.
     #[must_use]
-    pub fn next_timeout(&self) -> Option<MonoNs> {
+    pub(crate) fn next_timeout(&self) -> Option<MonoNs> {
         self.timeouts.next()
     }
 
     /// Takes the clients whose timeout is due.
-    pub fn take_timeouts(&mut self, now: MonoNs) -> Vec<u32> {
+    pub(crate) fn take_timeouts(&mut self, now: MonoNs) -> Vec<u32> {
         let mut due = Vec::new();
         self.timeouts.take_due(now, &mut due);
         let take = |id: ClientId| {
@@ -295,7 +295,7 @@ impl Clients {
     }
 
     /// Handles the timeout of a client. `headers` are the header lines of every response.
-    pub fn time_out(&mut self, key: u32, headers: &str, out: &mut Vec<u8>, snapshot: &Snapshot<'_>) {
+    pub(crate) fn time_out(&mut self, key: u32, headers: &str, out: &mut Vec<u8>, snapshot: &Snapshot<'_>) {
         let (options, now) = (&snapshot.settings.gateway, snapshot.client_now);
         let Some((client, totals)) = self.entry(key) else { return };
         if let Some(since) = client.outbox.blocked_since() {
@@ -320,7 +320,7 @@ impl Clients {
 
     /// Closes the clients for which most waits, while more waits for all together than `outboxes_max`. Frees a quarter of
     /// that at once, so that the search is rare.
-    pub fn limit_waiting(&mut self, snapshot: &Snapshot<'_>) {
+    pub(crate) fn limit_waiting(&mut self, snapshot: &Snapshot<'_>) {
         let most = snapshot.settings.gateway.waiting_bytes_max();
         if self.totals.waiting <= most {
             return;
@@ -359,7 +359,7 @@ impl Clients {
     }
 
     /// Updates the gauge of connections, which the gateways of one process limit together.
-    pub fn publish_connections(&self, snapshot: &Snapshot<'_>) {
+    pub(crate) fn publish_connections(&self, snapshot: &Snapshot<'_>) {
         snapshot.gauges().clients.connections.set(self.connections() as u64);
     }
 }

@@ -26,10 +26,10 @@ const ERRORS_WITHIN_NS: u64 = 10 * SECOND;
 const PROBE_WITHIN_NS: u64 = SECOND;
 
 /// Path of WebSockets; must match exactly.
-pub const SOCKET_PATH: &str = "/ws/prices";
+pub(crate) const SOCKET_PATH: &str = "/ws/prices";
 
 /// Paths for liveness and readiness checks, answered even above the limit of connections.
-pub const PROBE_PATHS: [&str; 2] = ["/livez", "/readyz"];
+pub(crate) const PROBE_PATHS: [&str; 2] = ["/livez", "/readyz"];
 
 /// What the client requests, or what happened to its connection.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,7 +139,7 @@ impl Connection {
 
     /// Whether more bytes may be read now; not while many wait behind a pending response.
     #[must_use]
-    pub fn wants_bytes(&self, options: &GatewayOptions) -> bool {
+    pub(crate) fn wants_bytes(&self, options: &GatewayOptions) -> bool {
         match &self.state {
             ClientProtocol::Http(http) => http.input.len() <= options.header_max_bytes.max(http.awaited),
             _ => true,
@@ -273,19 +273,19 @@ impl Connection {
     }
 
     /// The response is a stream from now on.
-    pub fn begin_stream(&mut self, now: MonoNs) {
+    pub(crate) fn begin_stream(&mut self, now: MonoNs) {
         self.state = ClientProtocol::Stream(now.plus(HEARTBEAT_MS * MS));
     }
 
     /// Whether it is an open WebSocket.
     #[must_use]
-    pub fn is_socket(&self) -> bool {
+    pub(crate) fn is_socket(&self) -> bool {
         matches!(&self.state, ClientProtocol::Socket(_))
     }
 
     /// Whether it receives prices and alerts.
     #[must_use]
-    pub fn is_listening(&self) -> bool {
+    pub(crate) fn is_listening(&self) -> bool {
         match &self.state {
             ClientProtocol::Socket(socket) => socket.closing.is_none() && socket.inner.is_open(),
             ClientProtocol::Stream(_) => true,
@@ -295,7 +295,7 @@ impl Connection {
 
     /// How its messages are delimited.
     #[must_use]
-    pub fn framing(&self) -> Framing {
+    pub(crate) fn framing(&self) -> Framing {
         if self.is_socket() { Framing::WebSocket } else { Framing::Stream }
     }
 
@@ -306,7 +306,7 @@ impl Connection {
     }
 
     /// All output is written. Waits for the peer to close, as long as a closing handshake may take.
-    pub fn sent_all(&mut self, now: MonoNs) {
+    pub(crate) fn sent_all(&mut self, now: MonoNs) {
         if let ClientProtocol::Leaving(until @ None) = &mut self.state {
             *until = Some(now.plus(CLOSE_WITHIN_NS));
         }
@@ -324,7 +324,7 @@ impl Connection {
     }
 
     /// Appends an error message and counts it. `true` if there were too many and the connection is closing.
-    pub fn mistake(&mut self, error: &RequestError, now: MonoNs, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn mistake(&mut self, error: &RequestError, now: MonoNs, out: &mut Vec<u8>) -> bool {
         match &mut self.state {
             ClientProtocol::Socket(socket) => socket.mistake(error, now, out),
             _ => false,

@@ -8,7 +8,7 @@ const RELEASED_MIN: usize = 2 << 20;
 const RELEASE_NS: u64 = 5 * SECOND;
 
 /// Estimated memory of clients over time.
-pub struct MemoryUse {
+pub(crate) struct MemoryUse {
     /// The most since the last release, in bytes.
     most: usize,
     /// At the last call, in bytes.
@@ -24,7 +24,7 @@ impl MemoryUse {
     }
 
     /// Clients use `bytes` now. `true` if most of what they used is free and should be returned to the system.
-    pub fn should_release(&mut self, bytes: usize, now: MonoNs) -> bool {
+    pub(crate) fn should_release(&mut self, bytes: usize, now: MonoNs) -> bool {
         self.most = self.most.max(bytes);
         // If many clients leave together, one release after the last of them is enough.
         let is_falling = bytes < std::mem::replace(&mut self.last, bytes);

@@ -18,13 +18,13 @@ pub mod memory;
 pub mod opportunities;
 pub mod options;
 pub mod outbox;
-pub mod poller;
+pub(crate) mod poller;
 pub mod prices;
-pub mod services;
-pub mod set_changes;
-pub mod slab;
-pub mod timers;
-pub mod totals;
+pub(crate) mod services;
+pub(crate) mod set_changes;
+pub(crate) mod slab;
+pub(crate) mod timers;
+pub(crate) mod totals;
 pub mod transport;
 pub mod view;
 pub mod wanted;
@@ -67,8 +67,8 @@ use crate::os;
 use crate::stage::{Alarm, Sleep, Stage, WAIT_MAX};
 use crate::time::{MS, MonoNs, SECOND};
 
-pub use clients::PROBES_MAX;
-pub use options::{GatewayOptions, GatewaySettings};
+pub(crate) use options::GatewayOptions;
+pub use options::GatewaySettings;
 pub use view::Clocks;
 
 /// Connections accepted in one turn, so that many new ones do not delay others.

@@ -127,7 +127,7 @@ impl GatewayOptions {
 
     /// Limits of a request.
     #[must_use]
-    pub const fn head_limits(&self) -> http::HeadLimits {
+    pub(crate) const fn head_limits(&self) -> http::HeadLimits {
         http::HeadLimits {
             head_max: self.header_max_bytes,
             lines_max: 64,
@@ -145,13 +145,13 @@ impl GatewayOptions {
 
     /// Most bytes of the watched order books of all clients of one gateway thread.
     #[must_use]
-    pub const fn books_bytes_max(&self) -> usize {
+    pub(crate) const fn books_bytes_max(&self) -> usize {
         self.clients_bytes_max / self.threads / 4
     }
 
     /// Most bytes of the subscribed prices of all clients of one gateway thread.
     #[must_use]
-    pub const fn prices_bytes_max(&self) -> usize {
+    pub(crate) const fn prices_bytes_max(&self) -> usize {
         self.clients_bytes_max / self.threads - self.books_bytes_max()
     }
 
@@ -159,14 +159,14 @@ impl GatewayOptions {
     /// `ping_ms` and `pong_wait_ms`. A stream sends something at least every `HEARTBEAT_MS`, so with this limit it is
     /// closed by the same time. Never shorter than a client may take no bytes.
     #[must_use]
-    pub fn unacknowledged_within(&self) -> Duration {
+    pub(crate) fn unacknowledged_within(&self) -> Duration {
         let silence_ms = (self.ping_ms + self.pong_wait_ms).saturating_sub(HEARTBEAT_MS);
         Duration::from_millis(silence_ms.max(self.pong_wait_ms).max(self.write_stall_ms))
     }
 
     /// How long the head of a request may take to arrive, from the connection or its first byte, in nanoseconds.
     #[must_use]
-    pub const fn head_within_ns(&self) -> u64 {
+    pub(crate) const fn head_within_ns(&self) -> u64 {
         self.header_wait_ms * MS
     }
 }

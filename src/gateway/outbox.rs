@@ -21,7 +21,7 @@ pub enum Framing {
 impl Framing {
     /// The end of the message in `bytes` that contains byte `from`; `from` itself if it is between two messages.
     #[must_use]
-    pub fn boundary(self, bytes: &[u8], from: usize) -> usize {
+    pub(crate) fn boundary(self, bytes: &[u8], from: usize) -> usize {
         match self {
             Self::Stream if from == 0 => 0,
             Self::Stream => sse::boundary(bytes, from),
@@ -68,27 +68,27 @@ pub struct Outbox {
     /// One bit per index of the client's subscription set: the price changed since the client blocked.
     dirty: Vec<u64>,
     /// The client missed a burst: it must receive all its prices, those in `dirty` first.
-    pub is_all_due: bool,
+    pub(crate) is_all_due: bool,
 }
 
 impl Outbox {
     /// Whether bytes wait. Nothing may be sent before them.
     #[inline]
     #[must_use]
-    pub fn is_blocked(&self) -> bool {
+    pub(crate) fn is_blocked(&self) -> bool {
         !self.pending.is_empty() || !self.file.is_empty()
     }
 
     /// Since when a blocked client has taken no bytes; `None` if it is not blocked.
     #[must_use]
-    pub fn blocked_since(&self) -> Option<MonoNs> {
+    pub(crate) fn blocked_since(&self) -> Option<MonoNs> {
         self.is_blocked().then_some(self.progress)
     }
 
     /// The socket took only `written` bytes of `messages`: queues the rest of the message that was cut, or the next one if
     /// the cut is between two, so that the client counts as blocked. Returns where the first dropped message begins; newer
     /// messages will replace the dropped ones.
-    pub fn queue_cut(&mut self, framing: Framing, messages: &[u8], written: usize, now: MonoNs) -> usize {
+    pub(crate) fn queue_cut(&mut self, framing: Framing, messages: &[u8], written: usize, now: MonoNs) -> usize {
         let end = match framing.boundary(messages, written) {
             end if end == written => framing.boundary(messages, (written + 1).min(messages.len())),
             end => end,
@@ -122,7 +122,7 @@ impl Outbox {
     }
 
     /// Updates the ages in messages that have not been sent in part.
-    pub fn update_ages(&mut self, now: MonoNs) {
+    pub(crate) fn update_ages(&mut self, now: MonoNs) {
         let begun = usize::from(self.is_begun);
         let waited_ms = |message: &Waiting| now.since(message.as_of) / MS;
         if self.messages.iter().skip(begun).all(|message| waited_ms(message) == 0) {
@@ -158,7 +158,7 @@ impl Outbox {
     }
 
     /// Drops everything except the rest of a partly sent message, and releases the memory.
-    pub fn drop_whole(&mut self) {
+    pub(crate) fn drop_whole(&mut self) {
         self.file = &[];
         self.messages.truncate(usize::from(self.is_begun));
         self.pending.truncate(self.messages.front().map_or(0, |first| first.length));
@@ -168,7 +168,7 @@ impl Outbox {
 
     /// Queues `file` after what waits. Nothing else may be queued until it is sent: only for a client whose next request
     /// waits for this response.
-    pub fn queue_file(&mut self, file: &'static [u8], now: MonoNs) {
+    pub(crate) fn queue_file(&mut self, file: &'static [u8], now: MonoNs) {
         if !self.is_blocked() {
             self.progress = now;
         }
@@ -188,7 +188,7 @@ impl Outbox {
     }
 
     /// The waiting bytes. The caller removes what it has sent from the front.
-    pub fn pending(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn pending(&mut self) -> &mut Vec<u8> {
         &mut self.pending
     }
 
@@ -198,7 +198,7 @@ impl Outbox {
     }
 
     /// The client has taken bytes.
-    pub fn progressed(&mut self, now: MonoNs) {
+    pub(crate) fn progressed(&mut self, now: MonoNs) {
         self.progress = now;
         if self.pending.is_empty() && self.pending.capacity() > PENDING_CAPACITY_MIN {
             self.pending = Vec::new();
@@ -218,12 +218,12 @@ impl Outbox {
     }
 
     /// Takes the marked prices.
-    pub fn take_marks(&mut self) -> IndexSet {
+    pub(crate) fn take_marks(&mut self) -> IndexSet {
         IndexSet(std::mem::take(&mut self.dirty))
     }
 
     /// Clears the marks, because the indexes of the old subscription set are not valid for the new one.
-    pub fn clear_marks(&mut self) {
+    pub(crate) fn clear_marks(&mut self) {
         self.is_all_due |= !self.dirty.is_empty();
         self.dirty = Vec::new();
     }
@@ -265,7 +265,7 @@ impl IndexSet {
     }
 
     /// Adds the indexes of `other`.
-    pub fn insert_all(&mut self, other: &Self) {
+    pub(crate) fn insert_all(&mut self, other: &Self) {
         if self.0.len() < other.0.len() {
             self.0.resize(other.0.len(), 0);
         }

@@ -11,14 +11,14 @@ use crate::stage::{Alarm, Sleep};
 use crate::time::Clock;
 
 /// Token of the listener.
-pub const LISTENER: Token = Token(usize::MAX - 1);
+pub(crate) const LISTENER: Token = Token(usize::MAX - 1);
 /// Token of the alarm.
 pub const WAKER: Token = Token(usize::MAX - 2);
 /// Socket events taken in one turn.
 const EVENTS_MAX: usize = 1024;
 
 /// See the file's head.
-pub struct Poller {
+pub(crate) struct Poller {
     poll: Poll,
     /// `None` while a turn handles them.
     events: Option<Events>,
@@ -54,7 +54,7 @@ impl Poller {
 
     /// Whether more events wait than the last poll returned.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.is_full
     }
 
@@ -66,7 +66,7 @@ impl Poller {
 
     /// Descriptor of the poll.
     #[must_use]
-    pub fn fd(&self) -> RawFd {
+    pub(crate) fn fd(&self) -> RawFd {
         self.poll.as_raw_fd()
     }
 
@@ -93,7 +93,7 @@ impl Poller {
     }
 
     /// Returns the events of [`Self::wait`].
-    pub fn restore(&mut self, events: Events) {
+    pub(crate) fn restore(&mut self, events: Events) {
         self.events = Some(events);
     }
 

@@ -22,7 +22,7 @@ use crate::time::MS;
 use crate::wire::websocket::frame_text;
 
 /// See the file's head.
-pub struct Services {
+pub(crate) struct Services {
     /// Prices.
     pub prices: Prices,
     /// Order books.
@@ -49,25 +49,25 @@ impl Services {
 
     /// Whether there is work that does not wait for a time.
     #[must_use]
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.prices.is_busy() || self.books.is_busy()
     }
 
     // Delivery.
 
     /// Handles events of the detector. Returns how many.
-    pub fn deliver_events(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) -> usize {
+    pub(crate) fn deliver_events(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) -> usize {
         let Self { prices, opportunities, recorder, .. } = self;
         opportunities.deliver(&prices.subscriptions, clients, recorder, snapshot)
     }
 
     /// Writes changed prices to clients that receive every change. Returns how many cells changed.
-    pub fn deliver_changes(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) -> usize {
+    pub(crate) fn deliver_changes(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) -> usize {
         self.prices.deliver_changes(clients, &mut self.recorder, snapshot)
     }
 
     /// Writes the bursts that are due, a limited number per turn. Returns how many clients were handled.
-    pub fn deliver_bursts(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) -> usize {
+    pub(crate) fn deliver_bursts(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) -> usize {
         let Self { prices, opportunities, .. } = self;
         let mut count = 0;
         while count < BURSTS_MAX
@@ -104,7 +104,7 @@ impl Services {
     // Changes of the set of instruments and exchanges.
 
     /// Handles a change of the set since the last turn: looks up names again, and notifies extended clients.
-    pub fn refresh_set(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) {
+    pub(crate) fn refresh_set(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) {
         let is_changed = self.set_changes.is_changed(snapshot.directory);
         if is_changed {
             self.prices.subscriptions.renew(snapshot);
@@ -251,7 +251,7 @@ impl Services {
     }
 
     /// Publishes the names in use for the pages of other gateways, if they changed.
-    pub fn publish_names(&mut self, snapshot: &Snapshot<'_>) {
+    pub(crate) fn publish_names(&mut self, snapshot: &Snapshot<'_>) {
         if !self.prices.take_names_changed() || snapshot.board.gateways.len() < 2 {
             return;
         }
@@ -266,7 +266,7 @@ impl Services {
     }
 
     /// Ends all open opportunities, because the server stops.
-    pub fn close_opportunities(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) {
+    pub(crate) fn close_opportunities(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) {
         self.opportunities.close_all(&self.prices.subscriptions, clients, snapshot);
     }
 }

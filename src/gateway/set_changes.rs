@@ -4,7 +4,7 @@ use crate::market::Directory;
 use crate::protocol::message::SetNames;
 
 /// The set as it was last seen.
-pub struct SetChanges {
+pub(crate) struct SetChanges {
     edition: u64,
     symbols: Vec<String>,
     exchanges: Vec<String>,
@@ -23,7 +23,7 @@ impl SetChanges {
 
     /// Whether the directory has another edition.
     #[must_use]
-    pub fn is_changed(&self, directory: &Directory) -> bool {
+    pub(crate) fn is_changed(&self, directory: &Directory) -> bool {
         directory.edition() != self.edition
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 
 /// Values under stable keys. Keys of removed values are reused, and unused memory is released.
-pub struct Slab<T> {
+pub(crate) struct Slab<T> {
     slots: Vec<Option<Box<T>>>,
     /// Free keys. May contain keys that are past the end or in use again; `insert` skips them.
     free: Vec<u32>,
@@ -21,7 +21,7 @@ impl<T> Default for Slab<T> {
 const CAPACITY_MIN: usize = 64;
 
 /// Releases the memory of a table that was much larger.
-pub fn shrink<K: Eq + Hash, V, S: BuildHasher>(table: &mut HashMap<K, V, S>) {
+pub(crate) fn shrink<K: Eq + Hash, V, S: BuildHasher>(table: &mut HashMap<K, V, S>) {
     if table.capacity() > CAPACITY_MIN + 4 * table.len() {
         table.shrink_to(2 * table.len());
     }
@@ -86,11 +86,6 @@ impl<T> Slab<T> {
     /// All values with their keys.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.slots.iter().enumerate().filter_map(|(at, item)| Some((at as u32, item.as_deref()?)))
-    }
-
-    /// All values.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.slots.iter_mut().filter_map(Option::as_deref_mut)
     }
 
     /// All keys are below this.

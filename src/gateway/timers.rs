@@ -8,12 +8,12 @@ pub struct ClientId {
     /// Key in the slab.
     pub key: u32,
     /// Number of the client, over all clients of the gateway.
-    pub generation: u32,
+    pub(crate) generation: u32,
 }
 
 /// A timer wheel: arming and taking cost the same for any number of timers. A timer is never disarmed; its owner ignores
 /// one that is due and no longer wanted.
-pub struct Timers {
+pub(crate) struct Timers {
     slots: Vec<Vec<(u64, ClientId)>>,
     tick_ns: u64,
     /// The last tick that was taken.
@@ -29,7 +29,7 @@ impl Timers {
     }
 
     /// Arms a timer of `client` for the end of the tick that contains `at`.
-    pub fn arm(&mut self, at: MonoNs, client: ClientId) {
+    pub(crate) fn arm(&mut self, at: MonoNs, client: ClientId) {
         let tick = at.0.div_ceil(self.tick_ns).max(self.done + 1);
         let slot = (tick % self.slots.len() as u64) as usize;
         self.slots[slot].push((tick, client));
@@ -37,7 +37,7 @@ impl Timers {
     }
 
     /// Appends the clients whose timers are due at `now`, in order of their ticks.
-    pub fn take_due(&mut self, now: MonoNs, due: &mut impl Extend<ClientId>) {
+    pub(crate) fn take_due(&mut self, now: MonoNs, due: &mut impl Extend<ClientId>) {
         let last = now.0 / self.tick_ns;
         if self.armed == 0 {
             self.done = self.done.max(last);

@@ -43,7 +43,7 @@ impl Transport {
     }
 
     /// Removes a socket from a poll.
-    pub fn deregister(&mut self, registry: &Registry) {
+    pub(crate) fn deregister(&mut self, registry: &Registry) {
         if let Self::Socket(link) = self {
             link.deregister(registry);
         }
@@ -88,7 +88,7 @@ impl Transport {
     }
 
     /// Closes the sending side. The peer receives what was written before.
-    pub fn finish_writing(&self) {
+    pub(crate) fn finish_writing(&self) {
         match self {
             Self::Socket(link) => link.finish_writing(),
             Self::Memory(pipe) => pipe.state().is_finished = true,
@@ -96,7 +96,7 @@ impl Transport {
     }
 
     /// Unsent bytes are dropped when the connection is.
-    pub fn forget_unsent(&self) {
+    pub(crate) fn forget_unsent(&self) {
         if let Self::Socket(link) = self {
             link.forget_unsent();
         }
@@ -113,7 +113,7 @@ impl Transport {
 
     /// Takes the events of memory since the last call: whether there is input, and whether there is room again. Like those
     /// of an edge-triggered poll, which reports sockets.
-    pub fn take_events(&mut self) -> (bool, bool) {
+    pub(crate) fn take_events(&mut self) -> (bool, bool) {
         match self {
             Self::Socket(_) => (false, false),
             Self::Memory(pipe) => {

@@ -58,7 +58,7 @@ pub enum PriceFormat {
 impl PriceFormat {
     /// Whether it is a format of pairs without exchanges.
     #[must_use]
-    pub const fn is_stream(self) -> bool {
+    pub(crate) const fn is_stream(self) -> bool {
         matches!(self, Self::Stream | Self::ExtendedStream)
     }
 
@@ -70,7 +70,7 @@ impl PriceFormat {
 }
 
 /// Owner of what a turn reads.
-pub struct View {
+pub(crate) struct View {
     settings: GatewaySettings,
     directory: Arc<Directory>,
     cache: Cache<SharedMatrix, Arc<QuoteMatrix>>,
@@ -87,7 +87,7 @@ pub struct View {
 }
 
 /// What a [`View`] is built from.
-pub struct Sources {
+pub(crate) struct Sources {
     /// Limits and choices.
     pub settings: GatewaySettings,
     /// Names.
@@ -130,7 +130,7 @@ impl View {
     }
 
     /// Begins a turn: reads the clocks and loads the current matrix.
-    pub fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         self.turn += 1;
         (self.quote_now, self.client_now) = self.clocks.read();
         self.unix = self.clocks.quotes.unix();
@@ -161,13 +161,13 @@ impl View {
 
     /// The clock of clients.
     #[must_use]
-    pub fn client_clock(&self) -> &Clock {
+    pub(crate) fn client_clock(&self) -> &Clock {
         &self.clocks.clients
     }
 
     /// The present time of clients, which may be later than the time of the turn.
     #[must_use]
-    pub fn client_clock_now(&self) -> MonoNs {
+    pub(crate) fn client_clock_now(&self) -> MonoNs {
         self.clocks.clients.now()
     }
 }
@@ -194,9 +194,9 @@ pub struct Snapshot<'a> {
     /// Number of the turn. A topic is encoded at most once per turn.
     pub turn: u64,
     /// Start of the turn on the clock of clients.
-    pub client_now: MonoNs,
+    pub(crate) client_now: MonoNs,
     /// Start of the turn on the clock of quotes.
-    pub quote_now: MonoNs,
+    pub(crate) quote_now: MonoNs,
     /// The same as wall-clock time.
     pub unix: UnixNs,
 }
@@ -210,7 +210,7 @@ impl<'a> Snapshot<'a> {
 
     /// The wall-clock time of a past instant on the clock of quotes.
     #[must_use]
-    pub fn unix_at(&self, at: MonoNs) -> UnixNs {
+    pub(crate) fn unix_at(&self, at: MonoNs) -> UnixNs {
         UnixNs(self.unix.0.saturating_sub(self.quote_now.since(at)))
     }
 
@@ -225,7 +225,7 @@ impl<'a> Snapshot<'a> {
 
     /// The quote of `pair`, if it is fresh.
     #[must_use]
-    pub fn fresh(&self, pair: PairId) -> Option<CellQuote> {
+    pub(crate) fn fresh(&self, pair: PairId) -> Option<CellQuote> {
         let cell = self.matrix.load(pair);
         cell.is_fresh(self.quote_now, self.settings.quotes.stale_after_ns()).then_some(cell)
     }
@@ -253,7 +253,7 @@ impl<'a> Snapshot<'a> {
     /// The same for a pair of a stream. While the link is connected, its last bytes confirm the quote; for a quote that
     /// the leader shares, its last batch does.
     #[must_use]
-    pub fn stream_timestamp(&self, cell: &CellQuote, venue: VenueId) -> u64 {
+    pub(crate) fn stream_timestamp(&self, cell: &CellQuote, venue: VenueId) -> u64 {
         let gauges = &self.board.venues[venue.index()];
         let confirmed = match cell.origin {
             Origin::Own if gauges.connection.state() == LinkState::Connected => gauges.read.last_bytes.value(),

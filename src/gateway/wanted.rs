@@ -12,7 +12,7 @@ use crate::matrix::books::LEVELS_MAX;
 use crate::protocol::request::{Action, BookName, Command, NAME_BYTES_MAX, NAMES_BYTES_MAX, NAMES_MAX, RequestError};
 
 /// Symbols and exchanges of a client, and its order books with their levels a side.
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Symbols, each once.
     pub symbols: Vec<String>,
     /// Exchanges, each once.

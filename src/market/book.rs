@@ -120,7 +120,7 @@ impl Book {
 
     /// Whether the best bid is above the best ask. Clients see a crossed book as it is; the merge rejects its quote.
     #[must_use]
-    pub fn is_crossed(&self) -> bool {
+    pub(crate) fn is_crossed(&self) -> bool {
         self.best_bid().is_present() && self.best_ask().is_present() && self.best_bid().price > self.best_ask().price
     }
 }
@@ -149,7 +149,7 @@ pub struct BookView {
     /// How often it became void; only grows.
     pub voids: u64,
     /// Why it last became void, even if it is valid again; `None` before the first time.
-    pub last_void: Option<BookVoid>,
+    pub(crate) last_void: Option<BookVoid>,
     /// Metadata of the last change.
     pub stamp: BookStamp,
     /// Bids, best first.

@@ -31,7 +31,7 @@ pub enum DecimalError {
 pub const SCALE_MAX: u8 = 19;
 
 /// `10^n` for `n` in `0..=38`.
-pub const POW10: [u128; 39] = {
+pub(crate) const POW10: [u128; 39] = {
     let mut table = [1u128; 39];
     let mut n = 1;
     while n < 39 {
@@ -178,7 +178,7 @@ impl Decimal {
 
     /// The value in units of `10^-scale`, rounded down; [`u64::MAX`] if it does not fit.
     #[must_use]
-    pub fn to_units(self, scale: u8) -> u64 {
+    pub(crate) fn to_units(self, scale: u8) -> u64 {
         let mantissa = u128::from(self.mantissa);
         let units = match scale.checked_sub(self.scale) {
             Some(more) => mantissa.checked_mul(POW10[usize::from(more)]),
@@ -212,7 +212,7 @@ impl Decimal {
 
 /// An exact number computed from [`Decimal`]s. It may be negative and may have more digits.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Figure {
+pub(crate) struct Figure {
     is_negative: bool,
     mantissa: u128,
     scale: u8,
@@ -235,7 +235,7 @@ impl Figure {
 
     /// Halfway between `a` and `b`.
     #[must_use]
-    pub fn middle(a: Decimal, b: Decimal) -> Self {
+    pub(crate) fn middle(a: Decimal, b: Decimal) -> Self {
         let (a, b) = (a.normalised(), b.normalised());
         let (left, right) = aligned(a, b);
         let scale = a.scale.max(b.scale);
@@ -310,7 +310,7 @@ fn write_digits(mantissa: impl itoa::Integer, scale: u8, out: &mut Vec<u8>) {
 /// Compares `a * b` with `c * d` exactly, in 256 bits if 128 are not enough.
 #[inline]
 #[must_use]
-pub fn compare_products(a: u128, b: u128, c: u128, d: u128) -> Ordering {
+pub(crate) fn compare_products(a: u128, b: u128, c: u128, d: u128) -> Ordering {
     match (a.checked_mul(b), c.checked_mul(d)) {
         (Some(left), Some(right)) => left.cmp(&right),
         _ => wide_product(a, b).cmp(&wide_product(c, d)),
@@ -341,7 +341,7 @@ impl Ord for Decimal {
 /// Both mantissas, scaled to the larger of the two scales.
 #[inline]
 #[must_use]
-pub fn aligned(a: Decimal, b: Decimal) -> (u128, u128) {
+pub(crate) fn aligned(a: Decimal, b: Decimal) -> (u128, u128) {
     let scale = a.scale.max(b.scale);
     (
         u128::from(a.mantissa) * POW10[usize::from(scale - a.scale)],

@@ -309,14 +309,14 @@ impl Directory {
     }
 
     /// The venues that are switched on.
-    pub fn venues_on(&self) -> impl DoubleEndedIterator<Item = (VenueId, &Member)> + Clone {
+    pub(crate) fn venues_on(&self) -> impl DoubleEndedIterator<Item = (VenueId, &Member)> + Clone {
         let all = self.venues.slots[..self.venues.len()].iter().enumerate();
         all.filter_map(|(at, slot)| Some((VenueId(at as u16), slot.get()?)))
             .filter(|(_, venue)| venue.on.load(Ordering::Acquire))
     }
 
     /// The instruments that are switched on.
-    pub fn instruments_on(&self) -> impl Iterator<Item = (InstrumentId, &String)> + Clone {
+    pub(crate) fn instruments_on(&self) -> impl Iterator<Item = (InstrumentId, &String)> + Clone {
         let all = (0..self.instruments.len() as u32).map(InstrumentId);
         all.filter(|id| self.is_listed(*id)).map(|id| (id, &self.instruments[id.index()]))
     }
@@ -329,7 +329,7 @@ impl Directory {
 
     /// Whether `instrument` is switched on.
     #[must_use]
-    pub fn is_listed(&self, instrument: InstrumentId) -> bool {
+    pub(crate) fn is_listed(&self, instrument: InstrumentId) -> bool {
         self.listed.get(instrument.index()).is_some_and(|listed| listed.load(Ordering::Acquire))
     }
 
@@ -414,7 +414,7 @@ impl Directory {
     /// Whether `by` reports that `instrument` cannot be traded on `venue` now.
     #[inline]
     #[must_use]
-    pub fn is_halted_by(&self, instrument: InstrumentId, venue: VenueId, by: HaltedBy) -> bool {
+    pub(crate) fn is_halted_by(&self, instrument: InstrumentId, venue: VenueId, by: HaltedBy) -> bool {
         self.halted[self.pair(instrument, venue).index()].load(Ordering::Acquire) & by as u8 != 0
     }
 
@@ -429,7 +429,7 @@ impl Directory {
 
     /// The lowest of all taker fees, in percent.
     #[must_use]
-    pub fn lowest_fee_pct(&self) -> Decimal {
+    pub(crate) fn lowest_fee_pct(&self) -> Decimal {
         let own = self.fees.iter().map(|fee| fee.load(Ordering::Relaxed)).filter(|fee| *fee != NO_FEE);
         let own = own.min().map(|fee| Decimal::new(fee, FEE_SCALE));
         self.venues.iter().map(|venue| venue.taker_fee_pct).chain(own).min().unwrap_or(Decimal::ZERO)
@@ -450,14 +450,14 @@ impl Directory {
 
     /// A stream reported `instrument` as halted on `venue` at `now`; it may report the same again. Returns whether that
     /// is a change.
-    pub fn halt_by_stream(&self, instrument: InstrumentId, venue: VenueId, now: MonoNs) -> bool {
+    pub(crate) fn halt_by_stream(&self, instrument: InstrumentId, venue: VenueId, now: MonoNs) -> bool {
         self.halted_at[self.pair(instrument, venue).index()].store(now.0, Ordering::Release);
         self.set_halted(instrument, venue, HaltedBy::Stream, true)
     }
 
     /// The list of `venue`, requested at `asked`, reports `instrument` as traded, which ends a halt that the stream
     /// reported before that. Returns whether that is a change.
-    pub fn resume_by_list(&self, instrument: InstrumentId, venue: VenueId, asked: MonoNs) -> bool {
+    pub(crate) fn resume_by_list(&self, instrument: InstrumentId, venue: VenueId, asked: MonoNs) -> bool {
         let is_newer = self.halted_at[self.pair(instrument, venue).index()].load(Ordering::Acquire) < asked.0;
         is_newer && self.set_halted(instrument, venue, HaltedBy::Stream, false)
     }
@@ -475,7 +475,7 @@ impl Directory {
 
     /// Sets the taker fee of `instrument` on `venue`, in percent below 100; `None` restores the fee of the venue.
     /// Decimals beyond six are cut. Returns whether the fee changed.
-    pub fn set_taker_fee(&self, instrument: InstrumentId, venue: VenueId, fee_pct: Option<Decimal>) -> bool {
+    pub(crate) fn set_taker_fee(&self, instrument: InstrumentId, venue: VenueId, fee_pct: Option<Decimal>) -> bool {
         let fee = fee_pct.map_or(NO_FEE, |fee| fee.to_units(FEE_SCALE).min(NO_FEE - 1));
         self.fees[self.pair(instrument, venue).index()].swap(fee, Ordering::Relaxed) != fee
     }
@@ -491,7 +491,7 @@ impl Directory {
     }
 
     /// Stores a statement of the operator about the asset of `instrument` on `venue`.
-    pub fn set_claim(&self, instrument: InstrumentId, venue: VenueId, claim: AssetClaim) {
+    pub(crate) fn set_claim(&self, instrument: InstrumentId, venue: VenueId, claim: AssetClaim) {
         self.claims[self.pair(instrument, venue).index()].store(claim as u8, Ordering::Relaxed);
     }
 
@@ -503,7 +503,7 @@ impl Directory {
     /// A counter of changes to the set. Holders of derived data rebuild it when the counter has grown.
     #[inline]
     #[must_use]
-    pub fn edition(&self) -> u64 {
+    pub(crate) fn edition(&self) -> u64 {
         self.edition.load(Ordering::Acquire)
     }
 
@@ -511,7 +511,7 @@ impl Directory {
     ///
     /// # Errors
     /// If there is no room for it.
-    pub fn add_venue(&self, name: &str, taker_fee_pct: Decimal) -> Result<VenueId, Full> {
+    pub(crate) fn add_venue(&self, name: &str, taker_fee_pct: Decimal) -> Result<VenueId, Full> {
         if let Some(id) = self.venue_named(name) {
             self.venue(id).on.store(true, Ordering::Release);
             return Ok(id);
@@ -551,17 +551,17 @@ impl Directory {
     }
 
     /// Ends the quoting of `instrument` on `venue`. Quotes that still arrive are ignored.
-    pub fn drop_quote(&self, instrument: InstrumentId, venue: VenueId) {
+    pub(crate) fn drop_quote(&self, instrument: InstrumentId, venue: VenueId) {
         self.quoted[self.pair(instrument, venue).index()].store(false, Ordering::Release);
     }
 
     /// Switches `venue` off. The caller drops its quotes one by one with [`Self::drop_quote`].
-    pub fn remove_venue(&self, venue: VenueId) {
+    pub(crate) fn remove_venue(&self, venue: VenueId) {
         self.venue(venue).on.store(false, Ordering::Release);
     }
 
     /// Switches `instrument` off. The caller drops its quotes one by one with [`Self::drop_quote`].
-    pub fn remove_instrument(&self, instrument: InstrumentId) {
+    pub(crate) fn remove_instrument(&self, instrument: InstrumentId) {
         self.listed[instrument.index()].store(false, Ordering::Release);
     }
 

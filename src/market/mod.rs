@@ -4,13 +4,14 @@ pub mod book;
 pub mod decimal;
 pub mod directory;
 pub mod opportunity;
-pub mod precision;
+pub(crate) mod precision;
 pub mod quote;
-pub mod refusal;
+pub(crate) mod refusal;
 pub mod rule;
 pub mod statistics;
 pub mod survival;
 
-pub use decimal::{Decimal, Figure};
+pub use decimal::Decimal;
+pub(crate) use decimal::Figure;
 pub use directory::{Directory, InstrumentId, PairId, VenueId};
 pub use quote::{Level, Quote};

@@ -127,13 +127,13 @@ pub struct Coexistence {
 impl Opportunity {
     /// The size that can be traded at these two prices: the smaller of the two sizes, in base.
     #[must_use]
-    pub fn executable_size(&self) -> Decimal {
+    pub(crate) fn executable_size(&self) -> Decimal {
         self.buy.level.size.min(self.sell.level.size)
     }
 
     /// The leg whose quote arrived last and so caused the present state.
     #[must_use]
-    pub fn trigger(&self) -> &Leg {
+    pub(crate) fn trigger(&self) -> &Leg {
         if self.buy.received >= self.sell.received { &self.buy } else { &self.sell }
     }
 }
@@ -301,7 +301,7 @@ pub fn net_pct(buy: Decimal, sell: Decimal, buy_fee_pct: Decimal, sell_fee_pct: 
 
 /// `(sell − buy) / buy × 100` with `decimals` decimals, at most ten; 0 if `buy` is 0.
 #[must_use]
-pub fn spread_of(buy: Decimal, sell: Decimal, decimals: u8) -> Figure {
+pub(crate) fn spread_of(buy: Decimal, sell: Decimal, decimals: u8) -> Figure {
     let (mut b, mut s) = aligned(buy.normalised(), sell.normalised());
     while b.max(s) > POW10[26] {
         (b, s) = (b / 10, s / 10);
@@ -315,7 +315,7 @@ pub fn spread_of(buy: Decimal, sell: Decimal, decimals: u8) -> Figure {
 ///
 /// Gross above t %: factors 100 and 100 + t. Net above t %: 100 − sell fee and 100 + buy fee + t.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bar {
+pub(crate) struct Bar {
     sell_factor: u64,
     buy_factor: u64,
 }
@@ -326,7 +326,7 @@ const FACTOR_SCALE: u8 = 6;
 impl Bar {
     /// Gross spread strictly above `threshold_pct` percent.
     #[must_use]
-    pub fn gross(threshold_pct: Decimal) -> Self {
+    pub(crate) fn gross(threshold_pct: Decimal) -> Self {
         Self { sell_factor: factor(HUNDRED), buy_factor: factor(HUNDRED) + factor(threshold_pct) }
     }
 
@@ -341,7 +341,7 @@ impl Bar {
 
     /// The same bar at `ratio`, from 0 to 1, of its threshold of `threshold_pct` percent. Exact.
     #[must_use]
-    pub fn at_ratio(self, threshold_pct: Decimal, ratio: Decimal) -> Self {
+    pub(crate) fn at_ratio(self, threshold_pct: Decimal, ratio: Decimal) -> Self {
         let (whole, part) = (factor(Decimal::new(1, 0)), factor(ratio));
         Self {
             sell_factor: self.sell_factor * whole,
@@ -351,14 +351,14 @@ impl Bar {
 
     /// A float ratio `sell / buy` that is certainly not above the bar, for a fast preselection of candidates.
     #[must_use]
-    pub fn ratio_floor(self) -> f64 {
+    pub(crate) fn ratio_floor(self) -> f64 {
         self.buy_factor as f64 / self.sell_factor.max(1) as f64 * (1.0 - 1e-12)
     }
 
     /// Whether buying at `buy` and selling at `sell` is strictly above the bar. Exact.
     #[inline]
     #[must_use]
-    pub fn is_exceeded(self, buy: Decimal, sell: Decimal) -> bool {
+    pub(crate) fn is_exceeded(self, buy: Decimal, sell: Decimal) -> bool {
         let (b, s) = aligned(buy, sell);
         compare_products(s, u128::from(self.sell_factor), b, u128::from(self.buy_factor)) == Ordering::Greater
     }

@@ -6,7 +6,7 @@ use crate::metrics::reasons::Reason;
 
 /// Closed opportunities by [`Class`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ClassCounts(pub [u32; Class::ALL.len()]);
+pub struct ClassCounts(pub(crate) [u32; Class::ALL.len()]);
 
 impl ClassCounts {
     /// Closed opportunities of `class`.
@@ -23,7 +23,7 @@ impl ClassCounts {
 
     /// Real ones of all, from 0 to 1; `None` if none has closed.
     #[must_use]
-    pub fn precision(&self) -> Option<f64> {
+    pub(crate) fn precision(&self) -> Option<f64> {
         let closed = self.closed();
         (closed > 0).then(|| f64::from(self.of(Class::Real)) / f64::from(closed))
     }

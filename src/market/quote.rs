@@ -17,7 +17,7 @@ section! {
 impl QuoteOptions {
     /// [`Self::stale_after_ms`] in nanoseconds.
     #[must_use]
-    pub const fn stale_after_ns(&self) -> u64 {
+    pub(crate) const fn stale_after_ns(&self) -> u64 {
         self.stale_after_ms * MS
     }
 }
@@ -101,7 +101,7 @@ impl ExcessLag {
 
     /// The inverse of [`Self::to_bits`].
     #[must_use]
-    pub const fn from_bits(bits: u32) -> Self {
+    pub(crate) const fn from_bits(bits: u32) -> Self {
         Self(bits)
     }
 
@@ -124,17 +124,17 @@ pub struct LineClock {
     /// Our monotonic clock minus the venue's clock, in nanoseconds.
     pub offset_ns: i64,
     /// The largest error of the offset in nanoseconds; `None` until a round trip is known.
-    pub error_ns: Option<u64>,
+    pub(crate) error_ns: Option<u64>,
     /// The newest timestamp of a message that is not a quote; 0: none.
-    pub witnessed: UnixNs,
+    pub(crate) witnessed: UnixNs,
     /// Unit of the timestamps in nanoseconds.
-    pub unit_ns: u64,
+    pub(crate) unit_ns: u64,
     /// What a later timestamp shows about earlier changes,
     pub order: StampOrder,
     /// except those of this time before it, in nanoseconds.
-    pub slack_ns: u64,
+    pub(crate) slack_ns: u64,
     /// Whether the connection as a whole is late, so that no quote of it can be a leg, not even one that was on time.
-    pub is_lagging: bool,
+    pub(crate) is_lagging: bool,
 }
 
 /// Whether a quote arrived too late to be a leg of an opportunity.
@@ -151,7 +151,7 @@ pub enum Delay {
 impl Delay {
     /// The inverse of `self as u8`; anything unknown is [`Delay::None`].
     #[must_use]
-    pub const fn from_u8(n: u8) -> Self {
+    pub(crate) const fn from_u8(n: u8) -> Self {
         match n {
             1 => Self::Lagging,
             _ => Self::None,
@@ -216,7 +216,7 @@ impl LineId {
 
     /// The line of the leader with this fencing token. A token of 0 means no leader.
     #[must_use]
-    pub const fn of_leader(token: u64) -> Self {
+    pub(crate) const fn of_leader(token: u64) -> Self {
         if token == 0 { Self::NONE } else { Self(token as u32 | Self::LEADER) }
     }
 }
@@ -224,13 +224,13 @@ impl LineId {
 impl Quote {
     /// Both sides present.
     #[must_use]
-    pub const fn is_two_sided(&self) -> bool {
+    pub(crate) const fn is_two_sided(&self) -> bool {
         self.bid.is_present() && self.ask.is_present()
     }
 
     /// Whether the bid is above the ask. Such a quote cannot be executed on the venue and is never accepted.
     #[must_use]
-    pub fn is_crossed(&self) -> bool {
+    pub(crate) fn is_crossed(&self) -> bool {
         self.is_two_sided() && self.bid.price > self.ask.price
     }
 }
@@ -261,7 +261,7 @@ impl Source {
 
     /// The inverse of `self as u8`; anything unknown is [`Source::Live`].
     #[must_use]
-    pub const fn from_u8(n: u8) -> Self {
+    pub(crate) const fn from_u8(n: u8) -> Self {
         match n {
             1 => Self::Simulated,
             2 => Self::Replay,
@@ -300,7 +300,7 @@ impl Origin {
 
     /// Whether the quote was pushed when it changed. Only such a quote can cause an alert.
     #[must_use]
-    pub const fn is_pushed(self) -> bool {
+    pub(crate) const fn is_pushed(self) -> bool {
         matches!(self, Self::Own | Self::Shared)
     }
 
@@ -313,7 +313,7 @@ impl Origin {
 
     /// The inverse of `self as u8`; anything unknown is [`Origin::Disk`], the lowest level.
     #[must_use]
-    pub const fn from_u8(n: u8) -> Self {
+    pub(crate) const fn from_u8(n: u8) -> Self {
         match n {
             0 => Self::Own,
             1 => Self::Shared,

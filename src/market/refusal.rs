@@ -22,7 +22,7 @@ pub struct Grounds {
 impl Grounds {
     /// Why an open opportunity closes on these grounds.
     #[must_use]
-    pub fn close_reason(&self) -> CloseReason {
+    pub(crate) fn close_reason(&self) -> CloseReason {
         match (self.fault, self.reason) {
             (Some(fault), _) => fault.close_reason(),
             (None, AlertRefusal::NotTrading) => CloseReason::NotTrading,
@@ -89,7 +89,7 @@ impl LegFault {
 
     /// The reason for which a candidate with such a leg is refused.
     #[must_use]
-    pub const fn refusal(self) -> AlertRefusal {
+    pub(crate) const fn refusal(self) -> AlertRefusal {
         match self {
             Self::Halted => AlertRefusal::NotTrading,
             Self::Silent => AlertRefusal::StaleLeg,
@@ -102,7 +102,7 @@ impl LegFault {
 
     /// Why an open opportunity with such a leg closes.
     #[must_use]
-    pub const fn close_reason(self) -> CloseReason {
+    pub(crate) const fn close_reason(self) -> CloseReason {
         match self {
             Self::Halted => CloseReason::NotTrading,
             Self::Removed => CloseReason::Removed,
@@ -171,7 +171,7 @@ pub struct RefusedCandidate {
     /// The same after both taker fees.
     pub net_pct: Percent,
     /// Why it is refused.
-    pub grounds: Grounds,
+    pub(crate) grounds: Grounds,
     /// When the refusal for this reason began.
     pub since: MonoNs,
     /// When these numbers were seen.
@@ -190,5 +190,5 @@ pub struct RefusalReport {
     /// The last examples of each reason, the newest first.
     pub examples: Vec<RefusedCandidate>,
     /// Looks at refused candidates that were not counted, because too many others were refused at the same time.
-    pub untracked: u64,
+    pub(crate) untracked: u64,
 }

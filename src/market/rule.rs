@@ -83,7 +83,7 @@ impl DetectorOptions {
 
     /// The bar between two venues with these taker fees in percent.
     #[must_use]
-    pub fn bar(&self, buy_fee_pct: Decimal, sell_fee_pct: Decimal) -> Bar {
+    pub(crate) fn bar(&self, buy_fee_pct: Decimal, sell_fee_pct: Decimal) -> Bar {
         match self.threshold_on {
             ThresholdOn::Gross => Bar::gross(self.threshold_pct),
             ThresholdOn::Net => Bar::net(self.threshold_pct, buy_fee_pct, sell_fee_pct),
@@ -101,7 +101,7 @@ impl DetectorOptions {
 
     /// [`Self::debounce_ms`] in nanoseconds.
     #[must_use]
-    pub const fn debounce_ns(&self) -> u64 {
+    pub(crate) const fn debounce_ns(&self) -> u64 {
         self.debounce_ms * MS
     }
 

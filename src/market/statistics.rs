@@ -40,7 +40,7 @@ impl DayStatistics {
 
     /// The change as a share of the price of 24 hours ago.
     #[must_use]
-    pub fn change_rate(&self) -> f64 {
+    pub(crate) fn change_rate(&self) -> f64 {
         shifted(self.change_pct, 2)
     }
 }
@@ -58,7 +58,7 @@ pub fn difference(a: f64, b: f64) -> f64 {
 
 /// `a × b`.
 #[must_use]
-pub fn product(a: f64, b: f64) -> f64 {
+pub(crate) fn product(a: f64, b: f64) -> f64 {
     let exact = || {
         let (a, b) = (Digits::of(a)?, Digits::of(b)?);
         Digits { mantissa: a.mantissa.checked_mul(b.mantissa)?, scale: a.scale + b.scale }.to_float()
@@ -68,7 +68,7 @@ pub fn product(a: f64, b: f64) -> f64 {
 
 /// Converts a share to a percentage.
 #[must_use]
-pub fn hundredfold(share: f64) -> f64 {
+pub(crate) fn hundredfold(share: f64) -> f64 {
     product(share, 100.0)
 }
 
@@ -88,7 +88,7 @@ pub fn change_pct(last: f64, open: f64) -> f64 {
 /// The absolute change behind a change of `percent` percent that led to `last`, with eight decimals, or four more than
 /// `last` has.
 #[must_use]
-pub fn change_of(last: f64, percent: f64) -> f64 {
+pub(crate) fn change_of(last: f64, percent: f64) -> f64 {
     let exact = || {
         let (last, percent) = (Digits::of(last)?, Digits::of(percent)?);
         let whole = 100i128.checked_mul(10i128.checked_pow(percent.scale)?)?.checked_add(percent.mantissa)?;

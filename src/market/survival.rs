@@ -8,7 +8,7 @@ use crate::market::{InstrumentId, VenueId};
 /// The times after the alert at which survival is estimated, in milliseconds.
 pub const HORIZONS_MS: [u64; 5] = [1, 5, 20, 100, 1000];
 /// Number of [`HORIZONS_MS`].
-pub const HORIZONS: usize = HORIZONS_MS.len();
+pub(crate) const HORIZONS: usize = HORIZONS_MS.len();
 
 /// Survival at one time after the alert, by Kaplan and Meier.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,7 +23,7 @@ pub struct SurvivalPoint {
     pub censored: u32,
     /// Median of the net spread at this time, as a part of that at the alert; an opportunity that has ended counts as 0.
     /// `None` if no opportunity with a net spread above 0 at the alert was in view.
-    pub net_kept: Option<f64>,
+    pub(crate) net_kept: Option<f64>,
 }
 
 /// Survival at each of [`HORIZONS_MS`].
@@ -43,7 +43,7 @@ pub struct PairSurvival {
     /// Where they are sold.
     pub sell: VenueId,
     /// Those of all instruments.
-    pub pooled: SurvivalCurve,
+    pub(crate) pooled: SurvivalCurve,
     /// Those of single instruments, for instruments that have enough of them; by instrument.
     pub instruments: Vec<(InstrumentId, SurvivalCurve)>,
 }
@@ -62,7 +62,7 @@ impl PairSurvival {
 
 /// Survival of all pairs of venues that had an opportunity, by buy venue and sell venue.
 #[derive(Clone, Debug, Default)]
-pub struct SurvivalReport(pub Vec<Arc<PairSurvival>>);
+pub struct SurvivalReport(pub(crate) Vec<Arc<PairSurvival>>);
 
 impl SurvivalReport {
     /// That of one pair of venues; `None` if none of its opportunities has ended.

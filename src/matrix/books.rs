@@ -15,7 +15,7 @@ use crate::time::{MonoNs, UnixNs};
 use super::seqlock::Seqlock;
 
 /// Greatest number of levels per side.
-pub const LEVELS_MAX: usize = 1000;
+pub(crate) const LEVELS_MAX: usize = 1000;
 
 /// The books of all pairs of a [`crate::market::Directory`].
 pub struct BookTable {

@@ -13,7 +13,7 @@ pub struct Findings {
     /// Candidates that are not alerted.
     pub refusals: Arc<RefusalReport>,
     /// Classes of closed opportunities, by pair of venues.
-    pub precision: Arc<Vec<PairPrecision>>,
+    pub(crate) precision: Arc<Vec<PairPrecision>>,
     /// How long opportunities live, by pair of venues.
     pub survival: Arc<SurvivalReport>,
 }

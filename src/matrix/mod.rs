@@ -59,7 +59,7 @@ pub struct CellQuote {
 }
 
 /// A last known value that is older is worth nothing: as long as system 2 keeps one.
-pub const CACHED_MAX_NS: u64 = 300 * SECOND;
+pub(crate) const CACHED_MAX_NS: u64 = 300 * SECOND;
 
 /// Whether a cell's quote still holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

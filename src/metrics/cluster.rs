@@ -36,7 +36,7 @@ impl ClusterRole {
 
     /// The inverse of `self as u8`; anything unknown is [`ClusterRole::Follower`].
     #[must_use]
-    pub const fn from_u64(n: u64) -> Self {
+    pub(crate) const fn from_u64(n: u64) -> Self {
         match n {
             1 => Self::Leader,
             2 => Self::Successor,
@@ -75,7 +75,7 @@ impl RedisState {
 
     /// The inverse of `self as u8`; anything unknown is [`RedisState::Connecting`].
     #[must_use]
-    pub const fn from_u64(n: u64) -> Self {
+    pub(crate) const fn from_u64(n: u64) -> Self {
         match n {
             1 => Self::Joined,
             2 => Self::CutOff,
@@ -95,9 +95,9 @@ pub struct ClusterVenue {
     /// Id of the leading instance; `None` while it is unknown.
     pub leader: ArcSwapOption<String>,
     /// Host name of that instance.
-    pub leader_host: ArcSwapOption<String>,
+    pub(crate) leader_host: ArcSwapOption<String>,
     /// When the last batch was accepted from a leader or published by us, as `MonoNs`; 0 before the first.
-    pub last_batch: Gauge,
+    pub(crate) last_batch: Gauge,
     /// Estimated time from the leader's send to our receipt of the last batch, in nanoseconds.
     pub lag_ns: Gauge,
     /// Observed changes of the leader.
@@ -129,13 +129,13 @@ pub struct ClusterBoard {
     /// A [`RedisState`].
     pub redis: Gauge,
     /// When that state began; `MonoNs`.
-    pub redis_since: Gauge,
+    pub(crate) redis_since: Gauge,
     /// The last problem with Redis, as text.
     pub last_error: ArcSwapOption<String>,
     /// The last other cluster whose messages arrived, as text.
     pub foreign: ArcSwapOption<String>,
     /// When its last message arrived, as `MonoNs`; 0 before the first.
-    pub foreign_at: Gauge,
+    pub(crate) foreign_at: Gauge,
     /// Instances that are alive, this one included.
     pub members: ArcSwapOption<Vec<String>>,
     /// Calls of Redis.
@@ -145,7 +145,7 @@ pub struct ClusterBoard {
     /// The circuit breaker of Redis.
     pub breaker: BreakerGauges,
     /// Last round trip of a call, in nanoseconds.
-    pub round_trip_ns: Gauge,
+    pub(crate) round_trip_ns: Gauge,
     /// By venue of the directory.
     pub venues: Vec<ClusterVenue>,
 }

@@ -71,11 +71,11 @@ pub struct Summary {
     /// Median.
     pub p50: u64,
     /// 90th percentile.
-    pub p90: u64,
+    pub(crate) p90: u64,
     /// 99th percentile.
     pub p99: u64,
     /// 99.9th percentile.
-    pub p999: u64,
+    pub(crate) p999: u64,
     /// Largest value.
     pub max: u64,
     /// Sum of all values, computed from the middles of the buckets.
@@ -125,7 +125,7 @@ pub(super) fn summary_of(histogram: &Histogram<u64>) -> Summary {
 }
 
 /// One thread's histograms.
-pub struct Recorder {
+pub(crate) struct Recorder {
     venues: usize,
     /// The hops that this thread measures.
     hops: Vec<Hop>,

@@ -5,7 +5,7 @@ pub mod cluster;
 pub mod gateway;
 pub mod latency;
 pub mod reasons;
-pub mod scores;
+pub(crate) mod scores;
 pub mod turns;
 pub mod venue;
 
@@ -16,7 +16,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::time::MonoNs;
 
-pub use gateway::GatewayGauges;
+pub(crate) use gateway::GatewayGauges;
 pub use venue::{LinkState, VenueGauges};
 
 use reasons::{AlertRefusal, Class, Counts};
@@ -116,11 +116,11 @@ pub struct BreakerGauges {
     /// Consecutive failures.
     pub failures: Gauge,
     /// Successes since it became half open; 0 while it is not.
-    pub successes: Gauge,
+    pub(crate) successes: Gauge,
     /// End of the open state, `MonoNs`; 0 while it is not open.
     pub until: Gauge,
     /// When the last failure was, `MonoNs`; 0 before the first.
-    pub last_failure: Gauge,
+    pub(crate) last_failure: Gauge,
     /// How often it opened.
     pub opened: Counter,
     reason: ArcSwapOption<String>,
@@ -149,7 +149,7 @@ impl BreakerGauges {
     }
 
     /// Records that it opened for this reason. Allocates.
-    pub fn count_opened(&self, reason: &str) {
+    pub(crate) fn count_opened(&self, reason: &str) {
         self.opened.add(1);
         self.reason.store(Some(Arc::new(crate::log::tamed(reason))));
     }
@@ -197,7 +197,7 @@ impl WallGauges {
     }
 
     /// Marks the wall clock as doubtful: it was set while the process runs, and nothing has confirmed it since.
-    pub fn doubt(&self) {
+    pub(crate) fn doubt(&self) {
         self.doubted.set(1);
     }
 
@@ -208,7 +208,7 @@ impl WallGauges {
 
     /// Whether the wall clock is marked as doubtful.
     #[must_use]
-    pub fn is_doubted(&self) -> bool {
+    pub(crate) fn is_doubted(&self) -> bool {
         self.doubted.value() > 0
     }
 }
@@ -227,23 +227,23 @@ pub struct DetectorGauges {
     /// Alerts.
     pub alerts: Counter,
     /// Openings and repetitions within the debounce time, for which no alert is sent.
-    pub debounced: Counter,
+    pub(crate) debounced: Counter,
     /// Candidates above the threshold without an alert, see `detector::judge`.
     pub refused: Counts<AlertRefusal>,
     /// Opportunities closed, by what they were.
     pub closed: Counts<Class>,
     /// Looks at refused candidates that were not counted, because too many others were refused at the same time.
-    pub refusals_untracked: Counter,
+    pub(crate) refusals_untracked: Counter,
     /// Routes whose basis is sampled.
-    pub basis_routes: Gauge,
+    pub(crate) basis_routes: Gauge,
     /// How often a route was not sampled, because the memory was full.
-    pub basis_refused: Counter,
+    pub(crate) basis_refused: Counter,
     /// Events dropped because a gateway's ring was full.
     pub events_lost: Counter,
     /// The most events that waited in one feed's ring at the start of a turn, in the last whole second.
-    pub ring_peak: Gauge,
+    pub(crate) ring_peak: Gauge,
     /// Events that one feed's ring can hold.
-    pub ring_size: Gauge,
+    pub(crate) ring_size: Gauge,
 }
 
 /// Counters of last known values on disk; the thread of the `keeper` stage writes.
@@ -267,19 +267,19 @@ pub struct ReloadGauges {
     /// Changes that were rejected as a whole because of an error.
     pub refused: Counter,
     /// 1 if the last change was rejected.
-    pub is_refused: Gauge,
+    pub(crate) is_refused: Gauge,
     mistakes: ArcSwapOption<Vec<String>>,
 }
 
 impl ReloadGauges {
     /// Errors of the file when it was last read; `None` if it could be used.
     #[must_use]
-    pub fn mistakes(&self) -> Option<Arc<Vec<String>>> {
+    pub(crate) fn mistakes(&self) -> Option<Arc<Vec<String>>> {
         self.mistakes.load_full()
     }
 
     /// Stores the errors of the file; none if it could be used.
-    pub fn set_mistakes(&self, mistakes: &[String]) {
+    pub(crate) fn set_mistakes(&self, mistakes: &[String]) {
         self.mistakes.store((!mistakes.is_empty()).then(|| Arc::new(mistakes.to_vec())));
     }
 }
@@ -294,7 +294,7 @@ pub struct Board {
     /// The same for the connections of order books; their `quotes` are changes of books.
     pub books: Vec<VenueGauges>,
     /// The feed score of each venue.
-    pub scores: Vec<scores::ScoreGauges>,
+    pub(crate) scores: Vec<scores::ScoreGauges>,
     /// Counters of the detector.
     pub detector: DetectorGauges,
     /// One per gateway thread.
@@ -341,20 +341,20 @@ impl Board {
 
     /// The sum of a gauge over all gateway threads.
     #[must_use]
-    pub fn gateway_sum(&self, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u64 {
+    pub(crate) fn gateway_sum(&self, gauge: impl Fn(&GatewayGauges) -> &Gauge) -> u64 {
         self.gateways.iter().map(|gateway| gauge(gateway).value()).sum()
     }
 
     /// The number of a new connection, from 1; unique within the process.
     #[must_use]
-    pub fn count_line(&self) -> u32 {
+    pub(crate) fn count_line(&self) -> u32 {
         self.lines.fetch_add(1, Ordering::Relaxed) as u32 + 1
     }
 
     /// Source of the numbers of the venue with index `at`, as `market::quote::Source as u8`; `None` while nothing is
     /// known, from the venue or from its leader.
     #[must_use]
-    pub fn source_of(&self, at: usize) -> Option<u8> {
+    pub(crate) fn source_of(&self, at: usize) -> Option<u8> {
         let followed = || self.cluster.as_ref()?.venues.get(at).map(|venue| venue.accepted.value() > 0);
         let venue = self.venues.get(at)?;
         (venue.connection.was_connected() || followed() == Some(true)).then(|| venue.source())

@@ -225,7 +225,7 @@ reasons! {
 impl BookVoid {
     /// The reverse of `as u8`; `None` for 0 and for unknown numbers.
     #[must_use]
-    pub fn from_u8(n: u8) -> Option<Self> {
+    pub(crate) fn from_u8(n: u8) -> Option<Self> {
         Self::ALL.iter().copied().find(|it| *it as u8 == n)
     }
 }

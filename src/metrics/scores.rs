@@ -6,7 +6,7 @@ use crate::time::MonoNs;
 
 /// Score of one venue.
 #[derive(Debug, Default)]
-pub struct ScoreGauges {
+pub(crate) struct ScoreGauges {
     /// Faults weigh this many points now, by [`ScorePart`].
     parts: [Gauge; ScorePart::ALL.len()],
     /// Since when the venue is quarantined, [`MonoNs`]; 0 while it is not.
@@ -14,7 +14,7 @@ pub struct ScoreGauges {
 }
 
 /// The best score.
-pub const SCORE_MAX: u64 = 100;
+pub(crate) const SCORE_MAX: u64 = 100;
 
 impl ScoreGauges {
     /// Stores the points of all parts.
@@ -29,18 +29,18 @@ impl ScoreGauges {
 
     /// From 0 to [`SCORE_MAX`]; higher is better.
     #[must_use]
-    pub fn score(&self) -> u64 {
+    pub(crate) fn score(&self) -> u64 {
         SCORE_MAX.saturating_sub(self.parts().map(|(_, points)| points).sum())
     }
 
     /// Stores whether the venue is quarantined, and since when.
-    pub fn set_quarantined(&self, since: Option<MonoNs>) {
+    pub(crate) fn set_quarantined(&self, since: Option<MonoNs>) {
         self.quarantined_since.set(since.map_or(0, |at| at.0.max(1)));
     }
 
     /// Since when the venue is quarantined.
     #[must_use]
-    pub fn quarantined_since(&self) -> Option<MonoNs> {
+    pub(crate) fn quarantined_since(&self) -> Option<MonoNs> {
         Some(MonoNs(self.quarantined_since.value())).filter(|at| at.0 > 0)
     }
 }

@@ -11,7 +11,7 @@ use crate::metrics::latency::{PUBLISH_EVERY_NS, Summary, histogram, summary_of};
 use crate::time::{MS, MonoNs};
 
 /// A turn or a sleep overrun that is longer than this counts as a stall, in nanoseconds.
-pub const STALL_NS: u64 = 100 * MS;
+pub(crate) const STALL_NS: u64 = 100 * MS;
 
 /// Measured spans of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub struct StageTurns {
     /// Name of its thread, which consists of the names of all its stages.
     pub thread: String,
     /// Turns and overruns longer than [`STALL_NS`].
-    pub stalls: Counter,
+    pub(crate) stalls: Counter,
     slots: [Mutex<Histogram<u64>>; Span::ALL.len()],
 }
 

@@ -81,7 +81,7 @@ impl LinkState {
     /// How near the state is to a live connection, from 0. The state of several connections is the one with the highest
     /// rank.
     #[must_use]
-    pub const fn rank(self) -> u8 {
+    pub(crate) const fn rank(self) -> u8 {
         match self {
             Self::Idle => 0,
             Self::Standby => 1,
@@ -136,7 +136,7 @@ impl ConnectionGauges {
 
     /// Whether it is or was connected. Before that, the source of its numbers is unknown.
     #[must_use]
-    pub fn was_connected(&self) -> bool {
+    pub(crate) fn was_connected(&self) -> bool {
         self.connects.value() > 0 || self.state() == LinkState::Connected
     }
 
@@ -162,7 +162,7 @@ pub struct DialGauges {
     /// Failed attempts and lost connections since data last flowed.
     pub consecutive_errors: Gauge,
     /// Consecutive errors without a byte from the venue.
-    pub unanswered: Gauge,
+    pub(crate) unanswered: Gauge,
     /// When the next attempt is due, [`MonoNs`]; 0 if none is scheduled.
     pub next_attempt: Gauge,
     /// Until when the venue asked us to wait, [`MonoNs`]; 0 if it never did.
@@ -176,7 +176,7 @@ pub struct DialGauges {
 impl DialGauges {
     /// Records that an attempt or a connection ended, or an upgrade completed. `is_answer`: whether the venue sent
     /// anything; `None`: unknown.
-    pub fn count_failure(&self, is_answer: Option<bool>) {
+    pub(crate) fn count_failure(&self, is_answer: Option<bool>) {
         match is_answer {
             Some(true) => self.unanswered.set(0),
             Some(false) => self.unanswered.set(self.unanswered.value() + 1),
@@ -277,7 +277,7 @@ pub struct BacklogGauges {
 
 impl BacklogGauges {
     /// Counts a read after a pause, which found this many bytes.
-    pub fn count_pause_read(&self, found: u64) {
+    pub(crate) fn count_pause_read(&self, found: u64) {
         self.pause_reads.add(1);
         self.waiting_bytes.add(found);
         self.waiting_bytes_max.set(self.waiting_bytes_max.value().max(found));
@@ -292,7 +292,7 @@ pub struct CoverageGauges {
     /// Instruments that were requested but never arrived: rejected or ignored by the venue.
     pub missing: FaultyPairs,
     /// Instruments whose checksum failed repeatedly.
-    pub checksum: FaultyPairs,
+    pub(crate) checksum: FaultyPairs,
     /// Instruments with three or more unreadable frames within a minute.
     pub unreadable: FaultyPairs,
 }
@@ -326,7 +326,7 @@ pub struct SilenceGauges {
     /// How often an instrument became silent.
     pub silenced: Counter,
     /// How often a single instrument was resubscribed.
-    pub resubscribed: Counter,
+    pub(crate) resubscribed: Counter,
     /// Silences that closed a connection.
     pub closed: Counter,
     /// Connections that were open, but received no price in time after subscribing.
@@ -351,7 +351,7 @@ impl ReplyGauges {
     }
 
     /// Counts and stores an announcement of the venue. Allocates.
-    pub fn count_notice(&self, text: &str) {
+    pub(crate) fn count_notice(&self, text: &str) {
         self.notices.add(1);
         self.last_notice.store(Some(Arc::new(crate::log::tamed(text))));
     }

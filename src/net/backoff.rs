@@ -5,14 +5,14 @@ use crate::random::Random;
 use crate::time::{MonoNs, SECOND};
 
 /// Attempts that any [`WINDOW_NS`] may hold, see [`attempts_max`]. The strictest venue bans at five times as many.
-pub const ATTEMPTS_MAX: usize = 60;
+pub(crate) const ATTEMPTS_MAX: usize = 60;
 /// Attempts of each connection in [`WINDOW_NS`], besides the paced ones, where that is more than [`ATTEMPTS_MAX`]: each may
 /// be lost four times.
 const ATTEMPTS_EACH: usize = 4;
 /// The span that [`ATTEMPTS_MAX`] is about.
-pub const WINDOW_NS: u64 = 300 * SECOND;
+pub(crate) const WINDOW_NS: u64 = 300 * SECOND;
 /// Time between two paced attempts, see [`Allowance`], from begin to begin, in nanoseconds.
-pub const PACE_NS: u64 = 12 * SECOND;
+pub(crate) const PACE_NS: u64 = 12 * SECOND;
 /// Limits of at most this span have two thirds of their attempts paced, in nanoseconds.
 const SHORT_SPAN_NS: u64 = 60 * SECOND;
 /// Rest after HTTP 429 without `Retry-After`, in nanoseconds.
@@ -26,7 +26,7 @@ const ASKED_JITTER_NS: u64 = SECOND;
 
 /// `first_ns` doubled `times` times, at most `longest_ns`.
 #[must_use]
-pub fn doubled(first_ns: u64, times: u32, longest_ns: u64) -> u64 {
+pub(crate) fn doubled(first_ns: u64, times: u32, longest_ns: u64) -> u64 {
     first_ns.saturating_mul(1 << times.min(30)).min(longest_ns)
 }
 
@@ -47,7 +47,7 @@ impl Wait {
     /// What an HTTP status other than success asks for. `retry_after`, in seconds, is obeyed as the reply stated it;
     /// without it a ban (HTTP 403 or 418) lasts the `ban_s` seconds of the venue, see [`crate::venues::VenueLimits`].
     #[must_use]
-    pub fn of_status(status: u16, retry_after: Option<u64>, ban_s: u64) -> Self {
+    pub(crate) fn of_status(status: u16, retry_after: Option<u64>, ban_s: u64) -> Self {
         let asked = retry_after.map(|seconds| seconds.saturating_mul(SECOND).min(ASKED_MAX_NS));
         match status {
             429 => Self::Banned(asked.unwrap_or(TOO_MANY_NS)),
@@ -59,7 +59,7 @@ impl Wait {
 
 /// At most so many in any span of so long.
 #[derive(Clone, Debug)]
-pub struct SpanBudget {
+pub(crate) struct SpanBudget {
     span_ns: u64,
     /// Times of the last ones, a ring; `None` where there was none yet.
     times: Box<[Option<MonoNs>]>,
@@ -74,20 +74,20 @@ impl SpanBudget {
     }
 
     /// One happens now. Not before [`Self::free_at`].
-    pub fn spend(&mut self, now: MonoNs) {
+    pub(crate) fn spend(&mut self, now: MonoNs) {
         self.times[self.oldest] = Some(now);
         self.oldest = (self.oldest + 1) % self.times.len();
     }
 
     /// When the next may happen.
     #[must_use]
-    pub fn free_at(&self) -> MonoNs {
+    pub(crate) fn free_at(&self) -> MonoNs {
         self.free_at_leaving(0)
     }
 
     /// When the next may happen so that `left` more may follow at once; never, where that is the whole budget.
     #[must_use]
-    pub fn free_at_leaving(&self, left: usize) -> MonoNs {
+    pub(crate) fn free_at_leaving(&self, left: usize) -> MonoNs {
         let count = self.times.len();
         let Some(spent) = (count - 1).checked_sub(left) else { return MonoNs(u64::MAX) };
         // At most the last `spent` ones are within the span then.
@@ -96,7 +96,7 @@ impl SpanBudget {
     }
 
     /// Allows `count` from now on; what was spent stays spent.
-    pub fn resize(&mut self, count: usize) {
+    pub(crate) fn resize(&mut self, count: usize) {
         let before = std::mem::replace(self, Self::new(count, self.span_ns));
         let (newer, older) = before.times.split_at(before.oldest);
         let skipped = before.times.len().saturating_sub(self.times.len());
@@ -106,7 +106,7 @@ impl SpanBudget {
 
 /// How an attempt is paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Payment {
+pub(crate) enum Payment {
     /// From what is free.
     Free,
     /// From the reserve of one attempt per [`PACE_NS`].
@@ -116,7 +116,7 @@ pub enum Payment {
 /// A limit of attempts with a reserve: one may happen per [`PACE_NS`] at any time, however many were spent, so
 /// that a venue is never left alone for long. The rest is free, and its user may leave a reserve of it.
 #[derive(Clone, Debug)]
-pub struct Allowance {
+pub(crate) struct Allowance {
     free: SpanBudget,
     /// How many are free in the span.
     count: usize,
@@ -146,38 +146,38 @@ impl Allowance {
     }
 
     /// Allows `count` in all from now on; what was spent stays spent. No less than what is paced, and one.
-    pub fn resize(&mut self, count: usize) {
+    pub(crate) fn resize(&mut self, count: usize) {
         self.count = count.saturating_sub(self.paced).max(1);
         self.free.resize(self.count);
     }
 
     /// When one may happen so that `reserve` more may follow at once, or all that are free where they are fewer.
     #[must_use]
-    pub fn free_at(&self, reserve: usize) -> MonoNs {
+    pub(crate) fn free_at(&self, reserve: usize) -> MonoNs {
         // What is free soon again needs no reserve.
         self.free.free_at_leaving(if self.paced == 0 { 0 } else { reserve.min(self.count) })
     }
 
     /// When the next paced one may happen.
     #[must_use]
-    pub fn paced_at(&self) -> MonoNs {
+    pub(crate) fn paced_at(&self) -> MonoNs {
         if self.paced == 0 { self.free.free_at() } else { self.paced_at }
     }
 
     /// When the next may happen, free or paced, with that `reserve`.
     #[must_use]
-    pub fn ready_at(&self, reserve: usize) -> MonoNs {
+    pub(crate) fn ready_at(&self, reserve: usize) -> MonoNs {
         self.free_at(reserve).min(self.paced_at())
     }
 
     /// How one that happens now is paid for.
     #[must_use]
-    pub fn payment(&self, reserve: usize, now: MonoNs) -> Payment {
+    pub(crate) fn payment(&self, reserve: usize, now: MonoNs) -> Payment {
         if self.free_at(reserve) <= now { Payment::Free } else { Payment::Paced }
     }
 
     /// One happens now. Not before the time that is said for this `payment`.
-    pub fn spend(&mut self, payment: Payment, now: MonoNs) {
+    pub(crate) fn spend(&mut self, payment: Payment, now: MonoNs) {
         match payment {
             Payment::Paced if self.paced > 0 => self.paced_at = now.plus(self.pace_ns),
             Payment::Paced | Payment::Free => self.free.spend(now),
@@ -187,7 +187,7 @@ impl Allowance {
 
 /// Attempts that any [`WINDOW_NS`] may hold to a venue with so many lines.
 #[must_use]
-pub fn attempts_max(lines: usize) -> usize {
+pub(crate) fn attempts_max(lines: usize) -> usize {
     ATTEMPTS_MAX.max((WINDOW_NS / PACE_NS) as usize + ATTEMPTS_EACH * lines)
 }
 
@@ -214,17 +214,17 @@ impl Backoff {
     }
 
     /// An attempt begins. Not before the time that [`Self::failed`] gave.
-    pub const fn attempt(&mut self) {
+    pub(crate) const fn attempt(&mut self) {
         self.tried = true;
     }
 
     /// A random time below `bound` nanoseconds, to spread what would happen at once.
-    pub fn jitter(&mut self, bound: u64) -> u64 {
+    pub(crate) fn jitter(&mut self, bound: u64) -> u64 {
         self.random.within(bound)
     }
 
     /// Data has flowed for a while: the next failure is a first one.
-    pub fn flowed(&mut self) {
+    pub(crate) fn flowed(&mut self) {
         self.failures = 0;
     }
 

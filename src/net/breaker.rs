@@ -14,20 +14,20 @@ use crate::time::{MS, MonoNs};
 
 /// When a breaker opens and closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BreakerOptions {
+pub(crate) struct BreakerOptions {
     /// So many failures in a row open it; at least 1.
     pub failures: u32,
     /// But not before they have gone on for so long, in nanoseconds. 0: the number alone decides.
-    pub after_ns: u64,
+    pub(crate) after_ns: u64,
     /// How long it stays open, in nanoseconds.
-    pub open_ns: u64,
+    pub(crate) open_ns: u64,
     /// So many successes in a row close it again; at least 1.
-    pub successes: u32,
+    pub(crate) successes: u32,
 }
 
 /// One address and how it has answered.
 #[derive(Clone, Debug)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     options: BreakerOptions,
     state: BreakerState,
     /// In a row, up to now.
@@ -65,15 +65,9 @@ impl Breaker {
         self.state
     }
 
-    /// Failures in a row.
-    #[must_use]
-    pub const fn failures(&self) -> u32 {
-        self.failures
-    }
-
     /// The earliest time at which [`Self::begin`] may say yes; an attempt that is under way may put it off.
     #[must_use]
-    pub fn ready_at(&self) -> MonoNs {
+    pub(crate) fn ready_at(&self) -> MonoNs {
         if self.state == BreakerState::Open { self.until } else { MonoNs(0) }
     }
 
@@ -92,7 +86,7 @@ impl Breaker {
     }
 
     /// An attempt was good, or what it led to is still good some time later.
-    pub fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
         if self.state == BreakerState::HalfOpen {
             self.probing = false;
@@ -129,12 +123,12 @@ impl Breaker {
     }
 
     /// An attempt ended without saying anything about the other end.
-    pub fn abandoned(&mut self) {
+    pub(crate) fn abandoned(&mut self) {
         self.probing = false;
     }
 
     /// What was counted says nothing of the other end: closed, as if nothing had been.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         *self = Self { last_failure: self.last_failure, ..Self::new(self.options) };
     }
 
@@ -189,9 +183,9 @@ mod tests {
         (0..4).for_each(|_| assert!(!breaker.failed(now)));
         breaker.succeeded();
         (0..4).for_each(|_| assert!(!breaker.failed(now)));
-        assert_eq!((breaker.state(), breaker.failures(), breaker.begin(now)), (Closed, 4, true));
+        assert_eq!((breaker.state(), breaker.failures, breaker.begin(now)), (Closed, 4, true));
         assert!(breaker.failed(now));
-        assert_eq!((breaker.state(), breaker.failures(), breaker.begin(now)), (Open, 5, false));
+        assert_eq!((breaker.state(), breaker.failures, breaker.begin(now)), (Open, 5, false));
     }
 
     #[test]
@@ -201,7 +195,7 @@ mod tests {
         assert!(!breaker.begin(MonoNs(60 * SECOND - 1)));
         let now = MonoNs(60 * SECOND);
         assert!(breaker.begin(now));
-        assert_eq!((breaker.state(), breaker.failures()), (HalfOpen, 0));
+        assert_eq!((breaker.state(), breaker.failures), (HalfOpen, 0));
         assert!(!breaker.begin(now), "a second probe beside the first");
         breaker.succeeded();
         assert!(breaker.begin(now) && !breaker.begin(now));

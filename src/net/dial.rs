@@ -59,7 +59,7 @@ const RESOLVERS: usize = 2;
 
 /// What to reach.
 #[derive(Clone, Debug)]
-pub enum Job {
+pub(crate) enum Job {
     /// Connect to this `ws://` or `wss://` address, TLS handshake included. The upgrade is the caller's.
     Connect(String),
     /// POST nothing to this `http://` or `https://` address; the reply's body is wanted.
@@ -76,17 +76,17 @@ pub enum Job {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
     /// The reply's `ETag`.
-    pub etag: Option<String>,
+    pub(crate) etag: Option<String>,
     /// The reply's `Last-Modified`.
-    pub modified: Option<String>,
+    pub(crate) modified: Option<String>,
 }
 
 /// One thing to do, and where to say that it is done.
 pub struct DialOrder {
     /// The caller's own number, given back.
-    pub slot: usize,
+    pub(crate) slot: usize,
     /// What to reach.
-    pub job: Job,
+    pub(crate) job: Job,
     /// Who may vouch for the other end.
     pub trust: Trust,
     /// Has room for as many answers as its owner has orders out.
@@ -98,7 +98,7 @@ pub struct DialOrder {
 /// What became of an order.
 pub struct DialAnswer {
     /// From the order.
-    pub slot: usize,
+    pub(crate) slot: usize,
     /// What was reached, or why not.
     pub result: Result<Reached, DialError>,
 }
@@ -172,7 +172,7 @@ impl DialError {
 
     /// Whether the other end said something, so that the way to it is there; `None`: it says nothing of that.
     #[must_use]
-    pub fn is_answer(&self) -> Option<bool> {
+    pub(crate) fn is_answer(&self) -> Option<bool> {
         match self {
             Self::Status(..) | Self::TooLarge { .. } => Some(true),
             Self::Tls(reason, _) => Some(*reason != NO_HANDSHAKE),
@@ -226,7 +226,7 @@ pub fn pool(workers: usize, clock: &Clock) -> io::Result<(DialerHandle, Vec<Box<
 
 /// `host` and `port` of an address, and whether it wants TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// `wss` or `https`.
     pub tls: bool,
     /// Name or number, without brackets.

@@ -14,7 +14,7 @@ use crate::net::Link;
 /// Raises the process's limit of open descriptors as far as the system allows without asking, and says
 /// where it is now. Shells start programs with 1024, which is for programs that use `select`.
 #[must_use]
-pub fn raise_descriptors() -> usize {
+pub(crate) fn raise_descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let before = getrlimit(Resource::Nofile);
@@ -69,7 +69,7 @@ impl Listener {
     }
 
     /// Takes it off a poll: no more connections.
-    pub fn deregister(&mut self, registry: &Registry) {
+    pub(crate) fn deregister(&mut self, registry: &Registry) {
         let _ = registry.deregister(&mut self.tcp);
     }
 
@@ -120,7 +120,7 @@ impl Addresses {
     /// address that it was called from at the end (<https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/X-Forwarded-For>,
     /// read 2026-11-30), so the last address that is no proxy counts; what stands before it may be made up.
     #[must_use]
-    pub fn caller(&self, peer: Option<IpAddr>, forwarded_for: &str) -> Caller {
+    pub(crate) fn caller(&self, peer: Option<IpAddr>, forwarded_for: &str) -> Caller {
         let peer = peer.map(|address| address.to_canonical());
         let Some(proxy) = peer.filter(|address| self.is_proxy(*address)) else {
             return Caller { address: peer, proxy: None };
@@ -139,7 +139,7 @@ impl Addresses {
     /// A place for a connection of `peer`; `None` when its address has as many as it may have. A peer whose address is
     /// not known any more has just left.
     #[must_use]
-    pub fn enter(&self, peer: Option<SocketAddr>) -> Option<Admission> {
+    pub(crate) fn enter(&self, peer: Option<SocketAddr>) -> Option<Admission> {
         let address = peer.map(|peer| peer.ip().to_canonical());
         let Some(address) = address.filter(|address| self.0.most > 0 && !self.is_proxy(*address)) else {
             return Some(Admission(None));
@@ -157,7 +157,7 @@ impl Addresses {
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// Its address, as far as it is known.
     pub address: Option<IpAddr>,
     /// The proxy that it came through, if it came through a known one.
@@ -166,7 +166,7 @@ pub struct Caller {
 
 /// What one client has of addresses: one of IPv4, a network of 64 bits of IPv6.
 #[must_use]
-pub fn one_client(address: IpAddr) -> IpAddr {
+pub(crate) fn one_client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         address => address,

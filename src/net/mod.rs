@@ -69,7 +69,7 @@ impl Link {
     ///
     /// # Errors
     /// When TLS cannot begin with this identity.
-    pub fn serve_tls(self, identity: &tls::ServerIdentity) -> io::Result<Self> {
+    pub(crate) fn serve_tls(self, identity: &tls::ServerIdentity) -> io::Result<Self> {
         let mut tls = ServerConnection::new(identity.config()).map_err(io::Error::other)?;
         tls.set_buffer_limit(Some(TLS_OUTPUT_MAX));
         Ok(Self { tls: Some(Box::new(tls.into())), ..self })
@@ -79,7 +79,7 @@ impl Link {
     ///
     /// # Errors
     /// When the peer is not who it should be, breaks the protocol or leaves; see [`tls::reason`].
-    pub fn handshake(&mut self) -> io::Result<bool> {
+    pub(crate) fn handshake(&mut self) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
         while tls.is_handshaking() {
             tls::flush(tls, &mut self.tcp)?;
@@ -102,7 +102,7 @@ impl Link {
     }
 
     /// Takes the socket off a poll.
-    pub fn deregister(&mut self, registry: &Registry) {
+    pub(crate) fn deregister(&mut self, registry: &Registry) {
         // It may never have been on it.
         let _ = registry.deregister(&mut self.tcp);
     }
@@ -130,7 +130,7 @@ impl Link {
     /// Whether a read of `length` bytes into a buffer of `asked` may have left some behind. When it has not,
     /// the poll reports the next ones, and another read would be a wasted system call.
     #[must_use]
-    pub const fn may_hold_more(&self, length: usize, asked: usize) -> bool {
+    pub(crate) const fn may_hold_more(&self, length: usize, asked: usize) -> bool {
         self.tls.is_some() || length == asked
     }
 
@@ -167,7 +167,7 @@ impl Link {
     ///
     /// # Errors
     /// When the connection is broken.
-    pub fn write_gathered(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write_gathered(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         if let Some(tls) = &mut self.tls {
             let written = tls.writer().write_vectored(pieces)?;
             tls::flush(tls, &mut self.tcp)?;
@@ -202,7 +202,7 @@ impl Link {
     }
 
     /// Says that nothing more will be sent: TLS has a message for it, plain TCP needs none.
-    pub fn say_end(&mut self) {
+    pub(crate) fn say_end(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
             // The socket is closed right after; what does not fit now is not worth waiting for.
@@ -211,14 +211,14 @@ impl Link {
     }
 
     /// Says that nothing more will be written; the peer reads what is on its way and then the end.
-    pub fn finish_writing(&self) {
+    pub(crate) fn finish_writing(&self) {
         // Fails only if the peer is gone.
         let _ = self.tcp.shutdown(std::net::Shutdown::Write);
     }
 
     /// What is still unsent is thrown away when the link is dropped, and the peer gets a reset. Otherwise
     /// the kernel would go on offering it for minutes to a peer that does not read.
-    pub fn forget_unsent(&self) {
+    pub(crate) fn forget_unsent(&self) {
         // Fails only on a socket that is dead already.
         let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
     }
@@ -230,21 +230,21 @@ impl Link {
     }
 
     /// Limits what the kernel holds for a peer that does not read: old prices are worth nothing.
-    pub fn limit_send_buffer(&self, bytes: usize) {
+    pub(crate) fn limit_send_buffer(&self, bytes: usize) {
         // Only a hint; the outbox is bounded by itself.
         let _ = socket2::SockRef::from(&self.tcp).set_send_buffer_size(bytes);
     }
 
     /// Limits what the kernel takes before it has sent what it took earlier, in bytes and beside one write: old prices are
     /// worth nothing, and what the kernel has can no longer be replaced by newer ones. Only for a link without TLS.
-    pub fn limit_unsent(&mut self, bytes: u32) {
+    pub(crate) fn limit_unsent(&mut self, bytes: u32) {
         // The limit holds for new buffers; with MSG_EOR each write takes a new one (Linux, tcp_sendmsg).
         self.apart = socket2::SockRef::from(&self.tcp).set_tcp_notsent_lowat(bytes).is_ok();
     }
 
     /// Ends the connection when what we sent stays unacknowledged for `limit`: the second line against
     /// a peer that is gone without a word.
-    pub fn limit_unacknowledged(&self, limit: Duration) {
+    pub(crate) fn limit_unacknowledged(&self, limit: Duration) {
         // A system without the option still has the silence rule.
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&self.tcp, limit.as_millis() as u32);
     }

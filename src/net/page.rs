@@ -11,7 +11,7 @@ const PAGE_MAX: u64 = 16 << 20;
 
 /// Why there is no page. Caused by the environment, or by a wrong address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PageError {
+pub(crate) enum PageError {
     /// No answer, a late one, or one that is not HTTP; the reason as text.
     Unreachable(String),
     /// The server answered with this status.
@@ -30,7 +30,7 @@ impl fmt::Display for PageError {
 impl std::error::Error for PageError {}
 
 /// A server, and the open connection to it.
-pub struct PageClient {
+pub(crate) struct PageClient {
     base: String,
     agent: ureq::Agent,
 }

@@ -42,7 +42,7 @@ impl Trust {
 
 /// Who we are to those that dial us: a certificate and its key.
 #[derive(Clone)]
-pub struct ServerIdentity(Arc<ServerConfig>);
+pub(crate) struct ServerIdentity(Arc<ServerConfig>);
 
 impl ServerIdentity {
     /// A certificate in DER, and its private key in PKCS #8. TLS 1.2 and 1.3.

@@ -39,7 +39,7 @@ pub struct RetryWish {
 ///
 /// # Errors
 /// What is wrong with the body, for the caller.
-pub fn parse_retry(body: &[u8]) -> Result<RetryWish, String> {
+pub(crate) fn parse_retry(body: &[u8]) -> Result<RetryWish, String> {
     if body.trim_ascii().is_empty() {
         return Ok(RetryWish::default());
     }
@@ -48,7 +48,7 @@ pub fn parse_retry(body: &[u8]) -> Result<RetryWish, String> {
 
 /// Exchanges retried by an admin call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Retried {
+pub(crate) struct Retried {
     /// Exchanges that are dialled now.
     pub dialled: Vec<String>,
     /// Exchanges that asked us to wait and are not dialled before that time.
@@ -56,9 +56,9 @@ pub struct Retried {
     /// Exchanges with all connections open; nothing is done for them.
     pub connected: Vec<String>,
     /// Exchanges that another instance is connected to; nothing is done for them.
-    pub standby: Vec<String>,
+    pub(crate) standby: Vec<String>,
     /// Exchanges whose circuit breaker was open. It is closed, except for held exchanges.
-    pub breakers: Vec<String>,
+    pub(crate) breakers: Vec<String>,
 }
 
 /// Parses the body of `POST /api/admin/set`.
@@ -77,19 +77,19 @@ pub fn parse(body: &[u8]) -> Result<SetWish, String> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Whether this is a dry run.
-    pub is_dry: bool,
+    pub(crate) is_dry: bool,
     /// Added exchanges.
-    pub exchanges_added: Vec<String>,
+    pub(crate) exchanges_added: Vec<String>,
     /// Removed exchanges.
-    pub exchanges_removed: Vec<String>,
+    pub(crate) exchanges_removed: Vec<String>,
     /// Added instruments: exchange, symbol, native symbol.
     pub added: Vec<(String, String, String)>,
     /// Removed instruments: exchange, symbol, native symbol.
-    pub removed: Vec<(String, String, String)>,
+    pub(crate) removed: Vec<(String, String, String)>,
     /// Retried exchanges, if the call was a retry.
-    pub retried: Option<Retried>,
+    pub(crate) retried: Option<Retried>,
     /// What is wrong; if there is anything, nothing was changed.
-    pub mistakes: Vec<String>,
+    pub(crate) mistakes: Vec<String>,
 }
 
 impl Outcome {

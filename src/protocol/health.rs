@@ -14,7 +14,7 @@ use crate::time::{MS, MonoNs, SECOND, UnixNs};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// Pairs with a fresh price.
-    pub fresh: u64,
+    pub(crate) fresh: u64,
     /// The best origin of these prices; `None` if there are none.
     pub level: Option<Origin>,
     /// The best origin of last known values that are no longer valid as prices; extended clients see them.
@@ -22,21 +22,21 @@ pub struct Known {
     /// Pairs that have ever been quoted.
     pub held: u64,
     /// Age of the oldest of these quotes, in nanoseconds.
-    pub oldest_ns: u64,
+    pub(crate) oldest_ns: u64,
     /// Pairs whose quote is older than [`OLD_NS`],
     pub old: u64,
     /// and the instrument of the oldest one.
-    pub oldest: InstrumentId,
+    pub(crate) oldest: InstrumentId,
 }
 
 /// If our wall clock differs from those of most venues by more than this, there is an alert.
-pub const CLOCK_WRONG_NS: u64 = 5 * SECOND;
+pub(crate) const CLOCK_WRONG_NS: u64 = 5 * SECOND;
 
 /// Quotes that are later than this cause an alert.
-pub const LATE_NS: u64 = SECOND;
+pub(crate) const LATE_NS: u64 = SECOND;
 
 /// A price older than this causes an alert.
-pub const OLD_NS: u64 = 60 * SECOND;
+pub(crate) const OLD_NS: u64 = 60 * SECOND;
 
 impl Known {
     /// Adds one quoted pair: the origin and age of its quote, whether it is a fresh price, and whether it may at least
@@ -72,7 +72,7 @@ pub struct KnownBooks {
     /// Valid books.
     pub live: u64,
     /// Age of the last change of the oldest valid book, in nanoseconds.
-    pub oldest_ns: u64,
+    pub(crate) oldest_ns: u64,
 }
 
 impl KnownBooks {
@@ -100,7 +100,7 @@ pub struct Health<'a> {
     /// State of the order books of each venue, in directory order.
     pub books: &'a [KnownBooks],
     /// Pairs with a subscribed stream.
-    pub stream_pairs: Vec<&'a str>,
+    pub(crate) stream_pairs: Vec<&'a str>,
     /// Most streams that may be open.
     pub streams_max: u64,
     /// Most connections that may be open.
@@ -139,7 +139,7 @@ impl Health<'_> {
 
     /// Whether there is a fresh price to serve.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.best().is_some()
     }
 
@@ -418,7 +418,7 @@ impl Health<'_> {
 
     /// The body of `/readyz`: whether a fresh price can be served, and present problems.
     #[must_use]
-    pub fn ready_text(&self) -> Vec<u8> {
+    pub(crate) fn ready_text(&self) -> Vec<u8> {
         object(|root| {
             root.boolean("ready", self.is_ready()).text("level", self.level()).texts("alerts", self.alerts());
         })

@@ -41,7 +41,7 @@ pub struct PriceMore {
     /// Milliseconds since it was read from the venue's socket.
     pub age_ms: u64,
     /// `CLOCK_MONOTONIC` nanoseconds of that read.
-    pub received_ns: u64,
+    pub(crate) received_ns: u64,
     /// How much later than usual it arrived.
     pub excess: ExcessLag,
 }
@@ -95,7 +95,7 @@ pub struct Alert<'a> {
     /// The bid.
     pub sell: Decimal,
     /// `(sell − buy) / buy × 100`.
-    pub spread_pct: Percent,
+    pub(crate) spread_pct: Percent,
     /// Unix milliseconds: now.
     pub timestamp: u64,
     /// Additional fields for extended clients.
@@ -106,11 +106,11 @@ pub struct Alert<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct AlertMore<'a> {
     /// Spread after both taker fees, in percent of the buy price.
-    pub net_spread_pct: Percent,
+    pub(crate) net_spread_pct: Percent,
     /// Net spread at which the route usually stands, if that is more than half of the threshold.
     pub basis_pct: Option<Percent>,
     /// The smaller of the two sizes, in base.
-    pub executable_size: Decimal,
+    pub(crate) executable_size: Decimal,
     /// Milliseconds since the buy leg was read.
     pub buy_age_ms: u64,
     /// Milliseconds since the sell leg was read.
@@ -122,7 +122,7 @@ pub struct AlertMore<'a> {
     /// The group that it belongs to.
     pub group: GroupOf<'a>,
     /// Whether its legs coexisted, and how late they were.
-    pub evidence: ProofOf,
+    pub(crate) evidence: ProofOf,
     /// How long such opportunities lived, if any has ended.
     pub survival: Option<SurvivalOf>,
 }
@@ -184,7 +184,7 @@ pub fn older(text: &[u8], by_ms: u64, out: &mut Vec<u8>) -> bool {
 }
 
 /// A subscribed order book: symbol and exchange as JSON strings, and the number of levels per side.
-pub type BookAsked<'a> = (&'a [u8], &'a [u8], usize);
+pub(crate) type BookAsked<'a> = (&'a [u8], &'a [u8], usize);
 
 /// Appends the reply to a request: the complete sets of the client after it, in the client's spelling. `books` only for
 /// clients that use order books.
@@ -219,11 +219,11 @@ pub struct SetNames {
     /// Added symbols.
     pub added: Vec<String>,
     /// Removed symbols.
-    pub removed: Vec<String>,
+    pub(crate) removed: Vec<String>,
     /// Added exchanges.
-    pub exchanges_added: Vec<String>,
+    pub(crate) exchanges_added: Vec<String>,
     /// Removed exchanges.
-    pub exchanges_removed: Vec<String>,
+    pub(crate) exchanges_removed: Vec<String>,
 }
 
 /// Appends an `instruments` message.

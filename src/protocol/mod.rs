@@ -9,7 +9,7 @@ pub mod book;
 pub mod health;
 pub mod message;
 pub mod opportunity;
-pub mod precision;
+pub(crate) mod precision;
 pub mod refusals;
 pub mod report;
 pub mod request;
@@ -23,7 +23,7 @@ use crate::market::opportunity::Percent;
 use crate::metrics::reasons::{Counts, Reason};
 
 /// Appends `text` as a JSON string with its quotes.
-pub fn string(text: &str, out: &mut Vec<u8>) {
+pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     crate::wire::json::escape_into(text, out);
     out.push(b'"');
@@ -35,7 +35,7 @@ pub fn integer(number: u64, out: &mut Vec<u8>) {
 }
 
 /// Appends a float in its shortest form. NaN and infinity, which JSON cannot represent, become 0.
-pub fn float(number: f64, out: &mut Vec<u8>) {
+pub(crate) fn float(number: f64, out: &mut Vec<u8>) {
     let number = if number.is_finite() { number } else { 0.0 };
     // Writing to memory cannot fail.
     let _ = write!(out, "{number}");
@@ -90,7 +90,7 @@ impl<'a> Object<'a> {
     }
 
     /// Adds a float.
-    pub fn float(&mut self, name: &str, value: f64) -> &mut Self {
+    pub(crate) fn float(&mut self, name: &str, value: f64) -> &mut Self {
         float(value, self.key(name));
         self
     }
@@ -102,7 +102,7 @@ impl<'a> Object<'a> {
     }
 
     /// Adds `true` or `false`.
-    pub fn boolean(&mut self, name: &str, value: bool) -> &mut Self {
+    pub(crate) fn boolean(&mut self, name: &str, value: bool) -> &mut Self {
         self.key(name).extend_from_slice(if value { b"true" } else { b"false" });
         self
     }
@@ -123,7 +123,7 @@ impl<'a> Object<'a> {
     }
 
     /// Adds an object whose members `fill` writes.
-    pub fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
+    pub(crate) fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
         let mut inner = Object::open(self.key(name));
         fill(&mut inner);
         inner.close();
@@ -144,7 +144,7 @@ impl<'a> Object<'a> {
 
 /// One object as JSON text.
 #[must_use]
-pub fn object(fill: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
+pub(crate) fn object(fill: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     let mut object = Object::open(&mut out);
     fill(&mut object);

@@ -48,25 +48,25 @@ pub struct Moment<'a> {
     /// The bid.
     pub sell: Decimal,
     /// `(sell − buy) / buy × 100`.
-    pub spread_pct: Percent,
+    pub(crate) spread_pct: Percent,
     /// The same after both taker fees.
-    pub net_spread_pct: Percent,
+    pub(crate) net_spread_pct: Percent,
     /// Net spread at which the route usually stands, if that is more than half of the threshold.
     pub basis_pct: Option<Percent>,
     /// The smaller of the two sizes, in base.
-    pub executable_size: Decimal,
+    pub(crate) executable_size: Decimal,
     /// Milliseconds since the buy leg and the sell leg were read; for a closed opportunity, at its end.
-    pub ages_ms: [u64; 2],
+    pub(crate) ages_ms: [u64; 2],
     /// Unix milliseconds of its opening; never changes.
-    pub opened_at: u64,
+    pub(crate) opened_at: u64,
     /// Milliseconds from its opening until now, or until it closed.
-    pub lived_ms: u64,
+    pub(crate) lived_ms: u64,
     /// Largest spread so far, before fees.
-    pub peak_spread_pct: Percent,
+    pub(crate) peak_spread_pct: Percent,
     /// The group that it belongs to.
     pub group: GroupOf<'a>,
     /// Whether its legs coexisted, and how late they were.
-    pub evidence: ProofOf,
+    pub(crate) evidence: ProofOf,
     /// How long such opportunities lived, if any has ended.
     pub survival: Option<SurvivalOf>,
     /// Source of the numbers: simulated if either leg is, otherwise a replay if either leg is.
@@ -96,13 +96,13 @@ impl GroupOf<'_> {
 
 /// Evidence for an opportunity: whether its legs coexisted, and how late they were.
 #[derive(Clone, Copy, Debug)]
-pub struct ProofOf {
+pub(crate) struct ProofOf {
     /// Whether both legs could have been hit at the same moment.
     pub coexistence: Coexistence,
     /// How much later than usual the buy leg arrived.
-    pub buy_excess: ExcessLag,
+    pub(crate) buy_excess: ExcessLag,
     /// The same for the sell leg.
-    pub sell_excess: ExcessLag,
+    pub(crate) sell_excess: ExcessLag,
 }
 
 impl ProofOf {

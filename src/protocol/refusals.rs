@@ -7,7 +7,7 @@ use crate::protocol::{Object, array, object};
 use crate::time::{MonoNs, UnixNs};
 
 /// What the page contains.
-pub struct RefusalPage<'a> {
+pub(crate) struct RefusalPage<'a> {
     /// Names.
     pub directory: &'a Directory,
     /// The requested symbol.
@@ -19,13 +19,13 @@ pub struct RefusalPage<'a> {
     /// Candidates that are refused now, the first of them.
     pub current: &'a [RefusedCandidate],
     /// Number of candidates that are refused now.
-    pub current_count: usize,
+    pub(crate) current_count: usize,
     /// Examples, the newest first.
     pub examples: &'a [RefusedCandidate],
     /// How often a refused candidate was not counted.
-    pub untracked: u64,
+    pub(crate) untracked: u64,
     /// The wall-clock time of a moment.
-    pub unix_at: &'a dyn Fn(MonoNs) -> UnixNs,
+    pub(crate) unix_at: &'a dyn Fn(MonoNs) -> UnixNs,
     /// Now.
     pub timestamp: UnixNs,
 }

@@ -8,11 +8,11 @@ use serde_json::Value;
 use crate::market::opportunity::Proof;
 
 /// Most symbols, and most exchanges, of one client.
-pub const NAMES_MAX: usize = 1024;
+pub(crate) const NAMES_MAX: usize = 1024;
 /// Most bytes of one name.
-pub const NAME_BYTES_MAX: usize = 64;
+pub(crate) const NAME_BYTES_MAX: usize = 64;
 /// Most bytes of all names of a client as JSON, as its replies repeat them.
-pub const NAMES_BYTES_MAX: usize = 48 * 1024;
+pub(crate) const NAMES_BYTES_MAX: usize = 48 * 1024;
 
 /// A parsed request, in the order in which it is applied.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,7 +31,7 @@ pub struct Command {
     /// `opportunities`; `None` leaves the setting as it is.
     pub opportunities: Option<bool>,
     /// `minProof`; `None` leaves the setting as it is. [`Proof::Unproven`]: any proof.
-    pub min_proof: Option<Proof>,
+    pub(crate) min_proof: Option<Proof>,
     /// `books`: order books as the client spells them; `None` if the member is missing.
     pub books: Option<Vec<BookName>>,
     /// `levels`: number of levels per side; `None`: the default.
@@ -86,7 +86,7 @@ impl RequestError {
 }
 
 /// Longest part of an unknown word that is repeated to the client, in characters.
-pub const SHOWN_MAX: usize = 200;
+pub(crate) const SHOWN_MAX: usize = 200;
 
 /// What `minProof` can be.
 const PROOFS: [(&str, Proof); 3] = [("none", Proof::Unproven), ("likely", Proof::Likely), ("proven", Proof::Proven)];

@@ -20,7 +20,7 @@ pub struct ServiceLimits {
     /// Milliseconds between two bursts of a plain client.
     pub beat_ms: u64,
     /// Milliseconds between two bursts of a stream.
-    pub stream_beat_ms: u64,
+    pub(crate) stream_beat_ms: u64,
     /// Validity of quotes.
     pub quotes: QuoteOptions,
     /// Order books.

@@ -20,7 +20,7 @@ pub struct Ticker<'a> {
     /// Unix milliseconds.
     pub timestamp: u64,
     /// Whether USDT books stand in for USD, which clients are informed of.
-    pub usdt_alias: bool,
+    pub(crate) usdt_alias: bool,
     /// Source and age, for clients that request them, and always if the quote was not pushed.
     pub more: Option<TickerMore>,
 }
@@ -76,7 +76,7 @@ pub fn update(ticker: &Ticker<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends the same figures for the prices REST API, where `change24h` is in percent.
-pub fn market_data(ticker: &Ticker<'_>, out: &mut Vec<u8>) {
+pub(crate) fn market_data(ticker: &Ticker<'_>, out: &mut Vec<u8>) {
     let day = ticker.day.unwrap_or_default();
     let mut object = Object::open(out);
     object.key("pair").extend_from_slice(ticker.pair);
@@ -103,7 +103,7 @@ pub fn list(text: &str) -> impl Iterator<Item = &str> {
 
 /// Whether `pair` can be requested: capital letters and digits, 1 to 10 for the base and 3 to 10 for the quote.
 #[must_use]
-pub fn is_pair(pair: &str) -> bool {
+pub(crate) fn is_pair(pair: &str) -> bool {
     let word = |text: &str| text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
     pair.split_once('/').is_some_and(|(base, quote)| {
         (1..=10).contains(&base.len()) && (3..=10).contains(&quote.len()) && word(base) && word(quote)

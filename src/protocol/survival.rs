@@ -7,9 +7,9 @@ use crate::protocol::{Object, array, float, integer, object};
 #[derive(Clone, Copy, Debug)]
 pub struct SurvivalOf {
     /// The curve of its instrument on its pair of exchanges, or of all instruments of the pair.
-    pub curve: SurvivalCurve,
+    pub(crate) curve: SurvivalCurve,
     /// Whether it is that of all instruments.
-    pub is_pooled: bool,
+    pub(crate) is_pooled: bool,
 }
 
 impl SurvivalOf {

@@ -26,7 +26,7 @@ pub struct Record {
     /// The message as sent; empty on `connect` lines.
     pub frame: Vec<u8>,
     /// Whether it was a binary WebSocket message.
-    pub is_binary: bool,
+    pub(crate) is_binary: bool,
 }
 
 /// A line as written.

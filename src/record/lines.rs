@@ -10,7 +10,7 @@ use crate::time::UnixNs;
 use crate::wire::json::escape_into;
 
 /// Appends the line of a changed cell, newline included. `now` is the recorded time.
-pub fn write_quote(directory: &Directory, pair: PairId, cell: &CellQuote, now: UnixNs, out: &mut Vec<u8>) {
+pub(crate) fn write_quote(directory: &Directory, pair: PairId, cell: &CellQuote, now: UnixNs, out: &mut Vec<u8>) {
     let (instrument, venue) = directory.split(pair);
     out.extend_from_slice(b"{\"type\":\"quote\"");
     text("symbol", directory.symbol(instrument), out);
@@ -34,7 +34,7 @@ pub fn write_quote(directory: &Directory, pair: PairId, cell: &CellQuote, now: U
 }
 
 /// Appends the line of an opportunity, newline included. `now` is the recorded time.
-pub fn write_opportunity(directory: &Directory, event: &OpportunityEvent, now: UnixNs, out: &mut Vec<u8>) {
+pub(crate) fn write_opportunity(directory: &Directory, event: &OpportunityEvent, now: UnixNs, out: &mut Vec<u8>) {
     let opportunity = &event.opportunity;
     out.extend_from_slice(b"{\"type\":\"opportunity\"");
     let change = match event.change {

@@ -127,7 +127,7 @@ pub struct Discovery {
 }
 
 /// Start of a recording that contains no time at all: 2020-01-01.
-pub const NO_TIME: UnixNs = UnixNs(1_577_836_800 * SECOND);
+pub(crate) const NO_TIME: UnixNs = UnixNs(1_577_836_800 * SECOND);
 
 impl Discovery {
     /// A clock at the start of the recordings. If they contain no times, only their order is known: the clock then

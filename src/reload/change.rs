@@ -26,15 +26,15 @@ impl fmt::Display for Item {
 
 /// Additions and removals, and why they cannot be applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SetDifference {
+pub(crate) struct SetDifference {
     /// Added venues.
-    pub venues_added: Vec<&'static str>,
+    pub(crate) venues_added: Vec<&'static str>,
     /// Removed venues.
-    pub venues_removed: Vec<&'static str>,
+    pub(crate) venues_removed: Vec<&'static str>,
     /// Added instruments, including those of added venues.
     pub added: Vec<Item>,
     /// Removed instruments, including those of removed venues.
-    pub removed: Vec<Item>,
+    pub(crate) removed: Vec<Item>,
     /// Why the whole change is rejected, one sentence for each reason.
     pub refused: Vec<String>,
 }
@@ -105,7 +105,7 @@ impl SetDifference {
 
     /// Venues whose connections change, because they are added or their instruments change.
     #[must_use]
-    pub fn touched(&self) -> Vec<&'static str> {
+    pub(crate) fn touched(&self) -> Vec<&'static str> {
         let names = self.added.iter().chain(&self.removed).map(|item| item.venue);
         let all: BTreeSet<&'static str> = names.chain(self.venues_added.iter().copied()).collect();
         all.into_iter().collect()

@@ -37,7 +37,7 @@ use watch::FileWatch;
 const SETTLE_NS: u64 = 200 * MS;
 
 /// One feed thread.
-pub struct FeedPort {
+pub(crate) struct FeedPort {
     /// Orders to the thread.
     pub changes: Sender<SetChange>,
     /// Wakes it.
@@ -47,7 +47,7 @@ pub struct FeedPort {
 }
 
 /// Constructor arguments of [`Reload`].
-pub struct ReloadParts {
+pub(crate) struct ReloadParts {
     /// Path of the configuration file.
     pub path: PathBuf,
     /// The configuration as it was read at the start.
@@ -63,13 +63,13 @@ pub struct ReloadParts {
     /// Receives one message per SIGHUP.
     pub signals: Receiver<()>,
     /// Signs that the file may have changed.
-    pub signs: Receiver<()>,
+    pub(crate) signs: Receiver<()>,
     /// The watcher that sends these signs, for as long as it lives.
-    pub watch: Option<FileWatch>,
+    pub _watch: Option<FileWatch>,
     /// Admin calls.
-    pub orders: Receiver<Order>,
+    pub(crate) orders: Receiver<Order>,
     /// Lists of instruments that are fetched from the venues periodically.
-    pub lists: Receiver<Catalogue>,
+    pub(crate) lists: Receiver<Catalogue>,
     /// Passes what runs to the stage that fetches those lists.
     pub scope: Sender<Scope>,
     /// Makes the feeds retry venues.
@@ -81,7 +81,7 @@ pub struct ReloadParts {
 }
 
 /// The stage.
-pub struct Reload {
+pub(crate) struct Reload {
     parts: ReloadParts,
     /// Changes by admin calls since the file was last read.
     amendment: Amendment,
@@ -560,7 +560,7 @@ mod tests {
             others: Vec::new(),
             signals: never(),
             signs: never(),
-            watch: None,
+            _watch: None,
             orders: never(),
             lists: never(),
             scope: bounded(1).0,

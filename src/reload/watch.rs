@@ -8,7 +8,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 /// Watches for as long as it lives, on a thread of the library.
-pub struct FileWatch {
+pub(crate) struct FileWatch {
     _watcher: RecommendedWatcher,
 }
 

@@ -56,7 +56,7 @@ impl<'a> Given<'a> {
 
     /// The error text for a word that is not one of `words`.
     #[must_use]
-    pub fn not_a_choice(self, text: Option<&str>, words: &[&str], expected: &str) -> String {
+    pub(crate) fn not_a_choice(self, text: Option<&str>, words: &[&str], expected: &str) -> String {
         let near = text.map_or_else(String::new, |text| near::did_you_mean(text, words.iter().copied()));
         format!("{} is unknown, expected {expected}{near}", self.shown())
     }
@@ -74,7 +74,7 @@ pub fn quoted(text: &str) -> String {
 
 /// `a table`, `an array`.
 #[must_use]
-pub fn with_article(noun: &str) -> String {
+pub(crate) fn with_article(noun: &str) -> String {
     let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {noun}")
 }
@@ -157,7 +157,7 @@ impl Setting for SocketAddr {
 
 /// `IP:PORT`, or `localhost:PORT` for 127.0.0.1. Names are not resolved, so that the listening address is explicit.
 #[must_use]
-pub fn socket_address(text: &str) -> Option<SocketAddr> {
+pub(crate) fn socket_address(text: &str) -> Option<SocketAddr> {
     match text.strip_prefix("localhost:") {
         Some(port) => Some(SocketAddr::from(([127, 0, 0, 1], port.parse().ok()?))),
         None => text.parse().ok(),
@@ -184,7 +184,7 @@ impl Setting for String {
 
 /// `text` as a TOML basic string.
 #[must_use]
-pub fn quoted_toml(text: &str) -> String {
+pub(crate) fn quoted_toml(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
@@ -229,19 +229,19 @@ macro_rules! choice {
 pub(crate) use choice;
 
 /// One key of a section, for reading and writing its value.
-pub struct SectionKey<'a> {
+pub(crate) struct SectionKey<'a> {
     /// Name within the section.
     pub name: &'static str,
     /// Its doc comment, line by line.
-    pub doc: &'static [&'static str],
+    pub(crate) doc: &'static [&'static str],
     /// The value.
-    pub slot: &'a mut dyn Setting,
+    pub(crate) slot: &'a mut dyn Setting,
     /// Least and greatest value, for numbers.
-    pub bounds: RangeInclusive<u64>,
+    pub(crate) bounds: RangeInclusive<u64>,
 }
 
 /// A table of the file.
-pub trait Section {
+pub(crate) trait Section {
     /// Description of the table, line by line.
     const ABOUT: &'static [&'static str];
     /// Its keys, in the order of the documentation.

@@ -5,7 +5,7 @@ use strsim::osa_distance;
 /// The candidate nearest to `typed`, ignoring letter case, if it is near enough to be a typing error: at most a third
 /// of its letters wrong, missing, extra or swapped, and never more than three.
 #[must_use]
-pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_lowercase();
     let length = typed.chars().count();
     // A long text is not a typing error, and comparing it would take quadratic time.
@@ -23,7 +23,7 @@ pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -
 
 /// `; did you mean `x`?`, or an empty text.
 #[must_use]
-pub fn did_you_mean<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(typed, candidates).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 

@@ -17,7 +17,7 @@ pub struct Certificates {
 }
 
 /// The file that `sim --tls DIR` writes: the certificate of the authority, for `ca_file` in a configuration.
-pub const CA_FILE: &str = "ca.pem";
+pub(crate) const CA_FILE: &str = "ca.pem";
 
 impl Certificates {
     /// Certificates for clients that connect to `localhost`, to a loopback address or to `listen`.

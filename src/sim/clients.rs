@@ -5,15 +5,15 @@ use crate::sim::connection::{SimConnection, World};
 use crate::time::{MonoNs, SECOND};
 
 /// One socket and its connection.
-pub struct SimClient {
+pub(crate) struct SimClient {
     /// The socket.
     pub link: Link,
     /// The state machine that handles its bytes.
     pub connection: SimConnection,
     /// The socket may have input.
-    pub readable: bool,
+    pub(crate) readable: bool,
     /// The socket may take output.
-    pub writable: bool,
+    pub(crate) writable: bool,
     /// Bytes that the `slow` fault currently allows, in billionths of a byte, and when that was computed.
     allowance: (u64, MonoNs),
 }
@@ -78,7 +78,7 @@ impl SimClient {
 
 /// All clients.
 #[derive(Default)]
-pub struct SimClients {
+pub(crate) struct SimClients {
     slots: Vec<Option<SimClient>>,
     free: Vec<usize>,
 }
@@ -86,7 +86,7 @@ pub struct SimClients {
 impl SimClients {
     /// The index that the next [`Self::insert`] uses.
     #[must_use]
-    pub fn next_place(&self) -> usize {
+    pub(crate) fn next_place(&self) -> usize {
         self.free.last().copied().unwrap_or(self.slots.len())
     }
 

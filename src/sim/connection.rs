@@ -226,7 +226,7 @@ impl SimConnection {
     }
 
     /// Sends the delayed messages that are due at `now`.
-    pub fn release_due(&mut self, now: MonoNs) {
+    pub(crate) fn release_due(&mut self, now: MonoNs) {
         while let Some(message) = self.late.pop(now) {
             self.frame(message);
         }
@@ -235,7 +235,7 @@ impl SimConnection {
 
     /// When [`Self::release_due`] has something to send.
     #[must_use]
-    pub fn next_due(&self) -> Option<MonoNs> {
+    pub(crate) fn next_due(&self) -> Option<MonoNs> {
         self.late.next_due()
     }
 
@@ -282,7 +282,7 @@ impl SimConnection {
     }
 
     /// Begins or ends maintenance.
-    pub fn maintain(&mut self, begins: bool, unix: UnixNs, now: MonoNs) {
+    pub(crate) fn maintain(&mut self, begins: bool, unix: UnixNs, now: MonoNs) {
         let mut becomes = Maintenance::Halts;
         self.say(now, |side, out| becomes = side.maintenance(begins, unix, out));
         if begins && becomes == Maintenance::Closes {
@@ -291,7 +291,7 @@ impl SimConnection {
     }
 
     /// Keeps the socket open, but sends nothing on it from now on.
-    pub fn fall_mute(&mut self) {
+    pub(crate) fn fall_mute(&mut self) {
         self.output().clear();
         self.state = ConnectionState::Mute;
         self.deadline = None;

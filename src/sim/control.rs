@@ -31,7 +31,7 @@ pub enum ControlError {
 }
 
 /// Most commands that may wait.
-pub const WAITING_MAX: usize = 256;
+pub(crate) const WAITING_MAX: usize = 256;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SimCommand {
@@ -85,7 +85,8 @@ impl SimControl {
     ///
     /// # Errors
     /// [`ControlError`].
-    pub fn speak(&self, venue: &str) -> Result<(), ControlError> {
+    #[cfg(test)]
+    pub(crate) fn speak(&self, venue: &str) -> Result<(), ControlError> {
         self.send(SimCommand::Silent(self.venue(venue)?, false))
     }
 

@@ -110,7 +110,7 @@ pub fn is_halted(trouble: &Trouble, native: &str) -> bool {
 
 /// Whether the venue's stream reports that trading in the instrument with this native symbol is halted.
 #[must_use]
-pub fn is_halted_in_stream(trouble: &Trouble, native: &str) -> bool {
+pub(crate) fn is_halted_in_stream(trouble: &Trouble, native: &str) -> bool {
     trouble.of(FaultKind::Halt, native).is_some_and(|by| by != scenario::BY_LIST)
 }
 
@@ -120,7 +120,7 @@ fn is_halted_in_list(trouble: &Trouble, native: &str) -> bool {
 
 /// Whether the change from `before` to `trouble` changes the book of the quote at once.
 #[must_use]
-pub fn changes_book(before: &Trouble, trouble: &Trouble, native: &str) -> bool {
+pub(crate) fn changes_book(before: &Trouble, trouble: &Trouble, native: &str) -> bool {
     [FaultKind::Alien, FaultKind::Basis, FaultKind::Unit].iter().any(|&k| before.of(k, native) != trouble.of(k, native))
 }
 
@@ -133,7 +133,7 @@ pub fn distort_time(time: UnixNs, trouble: &Trouble) -> UnixNs {
 
 /// Applies faults to the price frames of `native`. `held` is a frame that waits for the next one, with the latest time
 /// to send it; a frame that begins to wait now waits until `until` at most.
-pub fn distort_frames(
+pub(crate) fn distort_frames(
     messages: &mut Messages,
     native: &str,
     trouble: &Trouble,
@@ -195,7 +195,7 @@ fn damage(frame: &mut Message) {
 }
 
 /// Changes each checksum: `"checksum":N` of books, `"cs",N` of Bitfinex.
-pub fn change_checksum(frame: &mut Message) {
+pub(crate) fn change_checksum(frame: &mut Message) {
     let Message::Text(text) = frame else { return };
     for mark in ["\"checksum\":", "\"cs\","] {
         let Some(from) = text.find(mark).map(|at| at + mark.len()) else { continue };

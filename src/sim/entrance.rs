@@ -15,7 +15,7 @@ use crate::time::{MonoNs, SECOND};
 const ACCEPT_REST_NS: u64 = SECOND / 10;
 
 /// The listening socket and the certificates that it presents.
-pub struct Entrance {
+pub(crate) struct Entrance {
     /// `None` while the fault script makes the system refuse connections.
     listener: Option<Listener>,
     token: Token,
@@ -48,7 +48,7 @@ impl Entrance {
     }
 
     /// Whether clients connect with TLS.
-    pub const fn is_secure(&self) -> bool {
+    pub(crate) const fn is_secure(&self) -> bool {
         self.certificates.is_some()
     }
 
@@ -58,7 +58,7 @@ impl Entrance {
     }
 
     /// Whether a socket may wait to be accepted now.
-    pub fn is_due(&self, now: MonoNs) -> bool {
+    pub(crate) fn is_due(&self, now: MonoNs) -> bool {
         self.is_ready && now >= self.rest_until
     }
 

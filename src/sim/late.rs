@@ -8,7 +8,7 @@ use crate::venues::Message;
 
 /// Messages that wait.
 #[derive(Default)]
-pub struct LateMessages {
+pub(crate) struct LateMessages {
     late_ns: u64,
     waiting: VecDeque<(MonoNs, Message)>,
     bytes: usize,
@@ -44,7 +44,7 @@ impl LateMessages {
 
     /// When the next message is due.
     #[must_use]
-    pub fn next_due(&self) -> Option<MonoNs> {
+    pub(crate) fn next_due(&self) -> Option<MonoNs> {
         self.waiting.front().map(|(due, _)| *due)
     }
 

@@ -8,7 +8,7 @@ use crate::time::{MS, SECOND};
 use crate::venues::Venue;
 
 /// Mean time between two openings of an opportunity in the demo, in milliseconds.
-pub const OPPORTUNITY_EVERY_MS: u64 = 1000;
+pub(crate) const OPPORTUNITY_EVERY_MS: u64 = 1000;
 /// The script repeats after this time, in nanoseconds.
 const ROUND_NS: u64 = 60 * SECOND;
 /// The fault that lasts as long as the simulation: a year.
@@ -61,7 +61,7 @@ pub fn script(seed: u64, venues: &[&'static dyn Venue], instruments: &[(String, 
 
 /// A sentence about each fault, in the order of the script.
 #[must_use]
-pub fn describe(script: &Scenario, venues: &[&'static dyn Venue]) -> Vec<String> {
+pub(crate) fn describe(script: &Scenario, venues: &[&'static dyn Venue]) -> Vec<String> {
     script.faults.iter().map(|fault| sentence(fault, venues)).collect()
 }
 

@@ -16,12 +16,12 @@ pub mod lively;
 #[cfg(test)]
 mod plain;
 pub mod prices;
-pub mod records;
-pub mod rolling_24h;
+pub(crate) mod records;
+pub(crate) mod rolling_24h;
 pub mod scenario;
 pub mod script;
 pub mod stale;
-pub mod ticks;
+pub(crate) mod ticks;
 pub mod truth;
 pub mod watcher;
 
@@ -100,7 +100,7 @@ pub struct SimCounts {
     /// Sockets accepted.
     pub accepted: u64,
     /// Sockets closed at once because of [`SimOptions::clients_max`].
-    pub over_limit: u64,
+    pub(crate) over_limit: u64,
     /// Clients dropped because they did not read.
     pub slow: u64,
     /// Clients dropped because they violated a protocol, or were silent when they had to send something.
@@ -108,7 +108,7 @@ pub struct SimCounts {
     /// Changed tops of book.
     pub updates: u64,
     /// Updates skipped because the thread was late by more than the catch-up limit.
-    pub skipped: u64,
+    pub(crate) skipped: u64,
 }
 
 /// The simulated venues.

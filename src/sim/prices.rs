@@ -354,12 +354,12 @@ impl SimPrices {
     }
 
     /// Sets how large opportunities are from now on, and how long they last.
-    pub const fn open_as(&mut self, openings: Openings) {
+    pub(crate) const fn open_as(&mut self, openings: Openings) {
         self.openings = openings;
     }
 
     /// Quotes this cell again at `now`, with the next number.
-    pub fn requote_as_is(&mut self, id: CellId, now: UnixNs) {
+    pub(crate) fn requote_as_is(&mut self, id: CellId, now: UnixNs) {
         let cell = &mut self.cells[id.0 as usize];
         let (bid, ask) = (cell.quote.bid, cell.quote.ask);
         cell.state(bid, ask, now);
@@ -404,7 +404,7 @@ impl SimPrices {
 
     /// Virtual time between two steps, in nanoseconds.
     #[must_use]
-    pub const fn step_ns(&self) -> u64 {
+    pub(crate) const fn step_ns(&self) -> u64 {
         self.step_ns
     }
 

@@ -20,9 +20,9 @@ pub struct QuoteChange {
 
 /// The records that are requested.
 #[derive(Default)]
-pub struct SimRecords {
+pub(crate) struct SimRecords {
     /// All price changes, including those that are not sent to clients.
-    pub journal: Option<Vec<QuoteChange>>,
+    pub(crate) journal: Option<Vec<QuoteChange>>,
     /// What the books really are.
     pub truth: Option<Truth>,
 }

@@ -11,14 +11,14 @@ use crate::time::{SECOND, UnixNs};
 /// Number of bars in 24 hours.
 const BARS: usize = 96;
 /// Length of a bar in nanoseconds.
-pub const BAR_NS: u64 = 900 * SECOND;
+pub(crate) const BAR_NS: u64 = 900 * SECOND;
 /// Deviation of a bar's move, as a fraction of the price: about that of the price path over 15 minutes.
 const BAR_MOVE: f64 = 45e-4;
 
 /// The 24 hours before the start of the simulation, relative to the price at the start. All venues of an instrument
 /// share one history.
 #[derive(Clone, Debug)]
-pub struct PriceHistory(Vec<PastBar>);
+pub(crate) struct PriceHistory(Vec<PastBar>);
 
 #[derive(Clone, Copy, Debug)]
 struct PastBar {
@@ -49,7 +49,7 @@ impl PriceHistory {
 
 /// The last 24 hours.
 #[derive(Clone, Debug)]
-pub struct Rolling24h {
+pub(crate) struct Rolling24h {
     /// Oldest first, the open bar last.
     bars: VecDeque<RollingBar>,
     decimals: u8,
@@ -87,7 +87,7 @@ impl Rolling24h {
     }
 
     /// Records a trade at `ticks` that represents all trades of the last `share` of a bar.
-    pub fn trade(&mut self, ticks: u64, share: f64) {
+    pub(crate) fn trade(&mut self, ticks: u64, share: f64) {
         self.last = ticks;
         let volume = self.volume_per_bar * share;
         if let Some(bar) = self.bars.back_mut() {
@@ -98,7 +98,7 @@ impl Rolling24h {
     }
 
     /// Starts a new bar and drops the oldest.
-    pub fn roll(&mut self) {
+    pub(crate) fn roll(&mut self) {
         self.bars.pop_front();
         self.bars.push_back(RollingBar { open: self.last, high: self.last, low: self.last, volume: 0.0 });
     }

@@ -144,7 +144,7 @@ impl FaultKind {
 
     /// Whether the fault changes the certificate.
     #[must_use]
-    pub const fn is_of_tls(self) -> bool {
+    pub(crate) const fn is_of_tls(self) -> bool {
         matches!(self, Self::TlsExpired | Self::TlsWrongName)
     }
 
@@ -196,7 +196,7 @@ impl OwnKey {
 }
 
 /// The figures of `alien` and `basis` are millionths: of the usual price, and of the premium.
-pub const ONE: i64 = 1_000_000;
+pub(crate) const ONE: i64 = 1_000_000;
 const DAY_MS: i64 = 86_400_000;
 /// How long a cut stays in effect, so that no turn misses it.
 const CUT_NS: u64 = SECOND;
@@ -220,22 +220,22 @@ pub struct Fault {
     /// `BASE/QUOTE`; `None`: all.
     pub instrument: Option<String>,
     /// When it begins for the first time, in nanoseconds since the start.
-    pub from_ns: u64,
+    pub(crate) from_ns: u64,
     /// Duration of each occurrence, in nanoseconds.
-    pub for_ns: u64,
+    pub(crate) for_ns: u64,
     /// Interval between the beginnings, in nanoseconds; `None`: it happens once.
-    pub every_ns: Option<u64>,
+    pub(crate) every_ns: Option<u64>,
     /// The kind's own figure, such as `one_in` or `late_ms`, in millionths for `alien` and `basis`; of `halt`, one of
     /// [`BY_BOTH`], [`BY_LIST`] and [`BY_STREAM`]; 0 if the kind has none.
     pub figure: i64,
 }
 
 /// Where a halt is reported: in the list of instruments and in the stream.
-pub const BY_BOTH: i64 = 0;
+pub(crate) const BY_BOTH: i64 = 0;
 /// Only in the list of instruments.
-pub const BY_LIST: i64 = 1;
+pub(crate) const BY_LIST: i64 = 1;
 /// Only in the stream.
-pub const BY_STREAM: i64 = 2;
+pub(crate) const BY_STREAM: i64 = 2;
 
 impl Fault {
     /// Whether the fault is in effect at `elapsed_ns` since the start.
@@ -419,7 +419,7 @@ impl Scenario {
 
     /// By venue, of `count`: whether a `reconnect` is ahead whose stale price is that of `elapsed_ns` or later.
     #[must_use]
-    pub fn reconnects_soon(&self, elapsed_ns: u64, count: usize) -> Vec<bool> {
+    pub(crate) fn reconnects_soon(&self, elapsed_ns: u64, count: usize) -> Vec<bool> {
         let mut soon = vec![false; count];
         for fault in self.faults.iter().filter(|f| f.kind == FaultKind::Reconnect && f.is_soon(elapsed_ns)) {
             for (_, soon) in soon.iter_mut().enumerate().filter(|(at, _)| fault.venue.is_none_or(|v| v == *at)) {
@@ -431,7 +431,7 @@ impl Scenario {
 
     /// The fault of the listener itself, which all venues share, at `elapsed_ns`.
     #[must_use]
-    pub fn of_listener(&self, elapsed_ns: u64) -> Option<FaultKind> {
+    pub(crate) fn of_listener(&self, elapsed_ns: u64) -> Option<FaultKind> {
         let is_meant = |fault: &&Fault| {
             fault.venue.is_none()
                 && (fault.kind == FaultKind::Refused || fault.kind.is_of_tls())

@@ -23,13 +23,13 @@ impl StaleQuotes {
     /// The past quote of the same instrument, until the price changes after it was sent. It has the number of the current
     /// one, so that the next frame continues from it.
     #[must_use]
-    pub fn instead_of(&self, quote: &VenueQuote) -> Option<VenueQuote> {
+    pub(crate) fn instead_of(&self, quote: &VenueQuote) -> Option<VenueQuote> {
         let (stale, _) = self.0.get(&quote.native)?;
         Some(VenueQuote { sequence: quote.sequence, is_trading: quote.is_trading, ..stale.clone() })
     }
 
     /// The same for a price that changes to `quote`.
-    pub fn instead_of_change(&mut self, quote: &VenueQuote) -> Option<VenueQuote> {
+    pub(crate) fn instead_of_change(&mut self, quote: &VenueQuote) -> Option<VenueQuote> {
         if self.0.get(&quote.native).is_some_and(|(_, is_sent)| *is_sent) {
             self.0.remove(&quote.native);
         }
@@ -37,7 +37,7 @@ impl StaleQuotes {
     }
 
     /// `message` is sent: quotes whose prices it shows were sent.
-    pub fn see_sent(&mut self, message: &Message) {
+    pub(crate) fn see_sent(&mut self, message: &Message) {
         if self.0.is_empty() {
             return;
         }

@@ -5,7 +5,7 @@ use crate::market::Decimal;
 
 /// The price tick and size lot of one instrument on one venue.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Precision {
+pub(crate) struct Precision {
     /// A tick is `10^-price_decimals` in quote currency.
     pub price_decimals: u8,
     /// A lot is `10^-size_decimals` in base.
@@ -17,19 +17,19 @@ pub struct Precision {
 impl Precision {
     /// `price` rounded to the nearest tick, as a number of ticks, at least 1.
     #[must_use]
-    pub fn ticks(&self, price: f64) -> u64 {
+    pub(crate) fn ticks(&self, price: f64) -> u64 {
         ((price * self.per_unit()).round() as u64).max(1)
     }
 
     /// The number of ticks at or below `price`, at least 1.
     #[must_use]
-    pub fn ticks_below(&self, price: f64) -> u64 {
+    pub(crate) fn ticks_below(&self, price: f64) -> u64 {
         ((price * self.per_unit()).floor() as u64).max(1)
     }
 
     /// The number of ticks at or above `price`, at least 1.
     #[must_use]
-    pub fn ticks_above(&self, price: f64) -> u64 {
+    pub(crate) fn ticks_above(&self, price: f64) -> u64 {
         ((price * self.per_unit()).ceil() as u64).max(1)
     }
 
@@ -41,7 +41,7 @@ impl Precision {
 
     /// The price of one unit of base in US dollars at `ticks`.
     #[must_use]
-    pub fn dollars_of(&self, ticks: u64) -> f64 {
+    pub(crate) fn dollars_of(&self, ticks: u64) -> f64 {
         ticks as f64 / self.per_unit() * self.quote_usd
     }
 
@@ -83,7 +83,7 @@ pub fn of(venue: &str, base: &str, quote: &str) -> Precision {
 /// Whether the venue of this name trades against `quote`. Only some venues trade against the US dollar itself (their
 /// public listings).
 #[must_use]
-pub fn lists(venue: &str, quote: &str) -> bool {
+pub(crate) fn lists(venue: &str, quote: &str) -> bool {
     quote != "USD" || !NO_DOLLARS.contains(&venue)
 }
 
@@ -98,14 +98,14 @@ pub fn price(base: &str, quote: &str) -> f64 {
 
 /// The approximate 24-hour volume on one venue, in `quote`.
 #[must_use]
-pub fn day_volume(base: &str, quote: &str) -> f64 {
+pub(crate) fn day_volume(base: &str, quote: &str) -> f64 {
     let share = if is_dollar(quote) { 1.0 } else { 0.05 };
     asset(base).day_volume_usd * share / dollars(quote)
 }
 
 /// Whether `quote` is the US dollar or a dollar coin.
 #[must_use]
-pub fn is_dollar(quote: &str) -> bool {
+pub(crate) fn is_dollar(quote: &str) -> bool {
     matches!(quote, "USD" | "USDT" | "USDC")
 }
 

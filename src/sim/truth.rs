@@ -80,7 +80,7 @@ impl Truth {
 }
 
 /// A file of JSON Lines.
-pub struct TruthFile<W: Write + Send> {
+pub(crate) struct TruthFile<W: Write + Send> {
     out: BufWriter<W>,
     /// Whether writing failed; nothing is written after that.
     is_over: bool,

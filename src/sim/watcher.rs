@@ -17,7 +17,7 @@ const LIMITS: Limits = Limits { message_max: 1 << 20, read_buffer: 4096, fragmen
 const RETRY_NS: u64 = SECOND;
 
 /// A client that subscribes to alerts only.
-pub struct Watcher {
+pub(crate) struct Watcher {
     address: SocketAddr,
     subscribe: String,
     poll: Poll,

@@ -7,11 +7,11 @@
 
 mod keys;
 pub mod pages;
-pub mod poller;
+pub(crate) mod poller;
 pub mod screen;
 pub mod state;
 pub mod table;
-pub mod views;
+pub(crate) mod views;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;

@@ -31,7 +31,7 @@ impl std::ops::Deref for Text {
 
 /// Whole numbers by name, in the order of the page. Other values are skipped.
 #[derive(Clone, Debug, Default)]
-pub struct CountsByName(pub Vec<(Text, u64)>);
+pub struct CountsByName(pub(crate) Vec<(Text, u64)>);
 
 impl CountsByName {
     /// The count named `name`.
@@ -98,7 +98,7 @@ pub struct Process {
     /// Version of spreadwire.
     pub version: Text,
     /// Milliseconds since its start.
-    pub uptime_ms: u64,
+    pub(crate) uptime_ms: u64,
     /// Name of the instance.
     pub instance: Text,
     /// Source of its numbers.
@@ -116,9 +116,9 @@ pub struct VenuePage {
     /// `fresh`, `partial`, `none`.
     pub data: Text,
     /// Pairs with a fresh price.
-    pub fresh_pairs: u64,
+    pub(crate) fresh_pairs: u64,
     /// Pairs that are quoted.
-    pub quoted_pairs: u64,
+    pub(crate) quoted_pairs: u64,
     /// Source of its numbers.
     pub source: Option<Text>,
     /// How its prices reach the gateway, as [`StatusPage::level`].
@@ -126,15 +126,15 @@ pub struct VenuePage {
     /// Role of the gateway for this venue in a cluster; empty without a cluster.
     pub role: Text,
     /// Milliseconds from the leader to the gateway.
-    pub lag_ms: Option<f64>,
+    pub(crate) lag_ms: Option<f64>,
     /// Delay of its quotes in milliseconds, while it is too long for alerts.
-    pub quote_lag_ms: Option<f64>,
+    pub(crate) quote_lag_ms: Option<f64>,
     /// Offset of the venue's clock from ours, in milliseconds.
-    pub clock_offset_ms: Option<f64>,
+    pub(crate) clock_offset_ms: Option<f64>,
     /// From 0 to 100 without faults of its feed; `None`: an older gateway.
-    pub feed_score: Option<u64>,
+    pub(crate) feed_score: Option<u64>,
     /// Milliseconds since its quotes cause no alerts because of the score.
-    pub quarantined_ms: Option<u64>,
+    pub(crate) quarantined_ms: Option<u64>,
     /// Its connections, in the same object of the page.
     #[serde(flatten)]
     pub connection: ConnectionEntry,
@@ -148,13 +148,13 @@ pub struct VenuePage {
 #[serde(default, rename_all = "camelCase")]
 pub struct ConnectionEntry {
     /// Circuit breaker of its address.
-    pub circuit_breaker: BreakerEntry,
+    pub(crate) circuit_breaker: BreakerEntry,
     /// Milliseconds until the next attempt to connect, if known.
-    pub next_attempt_ms: Option<u64>,
+    pub(crate) next_attempt_ms: Option<u64>,
     /// Milliseconds since the last bytes.
-    pub last_bytes_ms: Option<u64>,
+    pub(crate) last_bytes_ms: Option<u64>,
     /// Milliseconds since the connection was established.
-    pub connected_ms: Option<u64>,
+    pub(crate) connected_ms: Option<u64>,
     /// Number of connections after the first.
     pub reconnects: u64,
     /// Silences that closed a connection.
@@ -188,7 +188,7 @@ impl ReceivedEntry {
 /// A circuit breaker.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct BreakerEntry {
+pub(crate) struct BreakerEntry {
     /// `closed`, `open`, `half_open`.
     pub state: Text,
 }
@@ -218,29 +218,29 @@ pub struct OpportunityEntry {
     /// The bid.
     pub sell_price: f64,
     /// Gross spread in percent.
-    pub spread_pct: f64,
+    pub(crate) spread_pct: f64,
     /// Spread after fees in percent.
-    pub net_spread_pct: f64,
+    pub(crate) net_spread_pct: f64,
     /// Executable size in base.
-    pub executable_size: f64,
+    pub(crate) executable_size: f64,
     /// Age of the buy leg in milliseconds.
     pub buy_age_ms: u64,
     /// Age of the sell leg in milliseconds.
     pub sell_age_ms: u64,
     /// How long it has been or was open, in milliseconds.
-    pub lived_ms: u64,
+    pub(crate) lived_ms: u64,
     /// Largest gross spread in percent.
-    pub peak_spread_pct: f64,
+    pub(crate) peak_spread_pct: f64,
     /// Whether both legs existed at the same moment; empty: an older gateway.
     pub proof: Text,
     /// For how long at least, in milliseconds; `None` unless proven.
-    pub proof_ms: Option<f64>,
+    pub(crate) proof_ms: Option<f64>,
     /// Error of the venues' clocks in milliseconds; `None` while it is unknown.
-    pub proof_error_ms: Option<f64>,
+    pub(crate) proof_error_ms: Option<f64>,
     /// How much later than usual the buy leg arrived, in milliseconds; `None` while it is unknown.
-    pub buy_excess_lag_ms: Option<f64>,
+    pub(crate) buy_excess_lag_ms: Option<f64>,
     /// The same of the sell leg.
-    pub sell_excess_lag_ms: Option<f64>,
+    pub(crate) sell_excess_lag_ms: Option<f64>,
     /// Source of the numbers.
     pub source: Text,
     /// Unix milliseconds: now, or when it closed.
@@ -280,9 +280,9 @@ pub struct RefusalEntry {
     /// The venue whose bid would be hit.
     pub sell_exchange: Text,
     /// Gross spread in percent.
-    pub spread_pct: f64,
+    pub(crate) spread_pct: f64,
     /// Spread after fees in percent.
-    pub net_spread_pct: f64,
+    pub(crate) net_spread_pct: f64,
     /// Unix milliseconds: when it was seen.
     pub timestamp: u64,
 }
@@ -292,7 +292,7 @@ pub struct RefusalEntry {
 #[serde(default)]
 pub struct Latency {
     /// Hops in the order of the data path.
-    pub hops: Vec<HopLatency>,
+    pub(crate) hops: Vec<HopLatency>,
     /// Stages with measured turns; empty if the gateway does not report them.
     pub stages: Vec<StageEntry>,
 }
@@ -306,13 +306,13 @@ pub struct StageEntry {
     /// Duration of a turn without its sleep.
     pub turn: Percentiles,
     /// Time slept beyond the requested time.
-    pub overrun: Percentiles,
+    pub(crate) overrun: Percentiles,
 }
 
 /// Latency of one hop.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct HopLatency {
+pub(crate) struct HopLatency {
     /// Its name.
     pub hop: Text,
     /// Over all venues.
@@ -330,11 +330,11 @@ pub struct Percentiles {
     /// Median.
     pub p50: u64,
     /// 90 %.
-    pub p90: u64,
+    pub(crate) p90: u64,
     /// 99 %.
     pub p99: u64,
     /// 99.9 %.
-    pub p999: u64,
+    pub(crate) p999: u64,
     /// Largest.
     pub max: u64,
 }

@@ -111,7 +111,7 @@ fn parsed<T: DeserializeOwned>(pages: &PageClient, target: &str, got: Result<Vec
 }
 
 /// Polls repeatedly, and immediately when another symbol is requested.
-pub struct PagePoller {
+pub(crate) struct PagePoller {
     pages: PageClient,
     symbol: Option<String>,
     wanted: Receiver<Option<String>>,

@@ -13,7 +13,7 @@ use crate::top::table::{Cell, TableLine, Tone, cell, cut};
 use crate::top::views;
 
 /// Draws `state` as it is at `now`.
-pub fn draw(frame: &mut Frame<'_>, state: &Display, now: MonoNs, colours: bool) {
+pub(crate) fn draw(frame: &mut Frame<'_>, state: &Display, now: MonoNs, colours: bool) {
     let most = usize::from(frame.area().width);
     let banner = views::banner(state, now, most);
     let heights =

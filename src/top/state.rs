@@ -42,7 +42,7 @@ impl DisplayView {
 
     /// The orders of its rows; the first is the default.
     #[must_use]
-    pub const fn orders(self) -> &'static [&'static str] {
+    pub(crate) const fn orders(self) -> &'static [&'static str] {
         match self {
             Self::Overview | Self::Opportunities => &["net", "gross", "lived", "symbol"],
             Self::Prices => &["exchange", "bid", "ask", "age"],
@@ -80,17 +80,17 @@ pub struct Display {
     /// Order of each view: index in [`DisplayView::orders`].
     pub(super) orders: [usize; DisplayView::ALL.len()],
     /// Whether the order is reversed.
-    pub is_reversed: bool,
+    pub(crate) is_reversed: bool,
     /// Text that rows must contain, by view, ignoring letter case.
     pub(super) filters: [String; DisplayView::ALL.len()],
     /// Whether the filter is being edited.
-    pub is_typing: bool,
+    pub(crate) is_typing: bool,
     /// Whether the help is shown.
-    pub is_helping: bool,
+    pub(crate) is_helping: bool,
     /// First visible row.
-    pub scroll: usize,
+    pub(crate) scroll: usize,
     /// Index of the selected instrument among those that pass the filter.
-    pub selected: usize,
+    pub(crate) selected: usize,
 }
 
 impl Display {

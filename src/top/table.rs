@@ -28,7 +28,7 @@ pub struct Cell {
     /// Text of the cell.
     pub text: String,
     /// Meaning of the text.
-    pub tone: Tone,
+    pub(crate) tone: Tone,
 }
 
 /// A cell with this tone.
@@ -51,9 +51,9 @@ pub struct Column {
     /// Whether the cells are aligned to the right, as numbers are.
     pub right: bool,
     /// When there is not enough space, columns with the highest rank are dropped first; rank 0 stays.
-    pub rank: u8,
+    pub(crate) rank: u8,
     /// Whether the column takes the remaining width and is cut there. For the last column.
-    pub flexible: bool,
+    pub(crate) flexible: bool,
 }
 
 /// A text column, aligned to the left.
@@ -76,7 +76,7 @@ pub const fn rest(name: &'static str) -> Column {
 
 /// A table with a title.
 #[derive(Clone, Debug, Default)]
-pub struct TextTable {
+pub(crate) struct TextTable {
     /// Title.
     pub title: String,
     /// Columns.
@@ -96,11 +96,11 @@ const CELL_MAX: usize = 60;
 const FLEXIBLE_MIN: usize = 24;
 
 /// A line of consecutive cells.
-pub type TableLine = Vec<Cell>;
+pub(crate) type TableLine = Vec<Cell>;
 
 /// Width of `text` in terminal columns.
 #[must_use]
-pub fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     Span::raw(text).width()
 }
 

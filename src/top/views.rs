@@ -13,7 +13,7 @@ use crate::top::table::{Cell, Column, TableLine, TextTable, Tone, cell, cut, lef
 
 /// The first lines: the gateway, the source of its numbers, and present problems.
 #[must_use]
-pub fn banner(state: &Display, now: MonoNs, most: usize) -> Vec<TableLine> {
+pub(crate) fn banner(state: &Display, now: MonoNs, most: usize) -> Vec<TableLine> {
     let mut lines = Vec::new();
     let url = log::tamed(&state.url);
     match &state.sample {

@@ -61,7 +61,7 @@ const EXCEPTIONS: &[(&str, usize)] = &[
 ];
 
 /// Binance.US, spot.
-pub static BINANCE_US: Binance = Binance {
+pub(crate) static BINANCE_US: Binance = Binance {
     facts: &FACTS,
     listing: Listing { address: "https://api.binance.us", path: "/api/v3/exchangeInfo" },
     quotes: QUOTES,

@@ -30,7 +30,7 @@ use crate::venues::{
 use crate::wire::json::{Parser, Scan, Value};
 
 /// Bitfinex, spot.
-pub struct Bitfinex;
+pub(crate) struct Bitfinex;
 
 /// <https://docs.bitfinex.com/docs/ws-general>, `/ws-public-books` and `/ws-websocket-checksum`, read 2026-11-21:
 /// 25 channels a connection, 20 connections a minute; a heartbeat each 15 s on a channel without data. The press

@@ -30,7 +30,7 @@ use crate::venues::{
 use crate::wire::json::{Parser, Scan, Value};
 
 /// Bitget, spot.
-pub struct Bitget;
+pub(crate) struct Bitget;
 
 /// <https://www.bitget.com/api-doc/spot/websocket/public/Depth-Channel>, facts of 2026-09: a text ping every 30 s, cut
 /// after 2 min without; 240 subscriptions an hour and 10 messages a second per connection, 1000 channels and

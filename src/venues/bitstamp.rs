@@ -27,7 +27,7 @@ use crate::venues::{
 use crate::wire::json::{Parser, Scan, Value};
 
 /// Bitstamp.
-pub struct Bitstamp;
+pub(crate) struct Bitstamp;
 
 /// <https://www.bitstamp.net/websocket/v2/> as its client libraries have it, read 2026-11-21 (ccxt 4.5.90,
 /// <https://pkg.go.dev/github.com/dydxprotocol/slinky/providers/websockets/bitstamp>): a connection lives for 90

@@ -28,7 +28,7 @@ use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
 
 /// Bybit, spot.
-pub struct Bybit;
+pub(crate) struct Bybit;
 
 /// <https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook>, read 2026-11-20: a ping every 20 s, ten
 /// topics per request, 21 000 characters of topics per connection. Fee: base tier.

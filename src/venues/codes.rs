@@ -26,7 +26,7 @@ pub enum CodeRule {
 }
 
 /// The same asset under another code.
-pub const fn alias(native: &'static str, canonical: &'static str) -> Code {
+pub(crate) const fn alias(native: &'static str, canonical: &'static str) -> Code {
     Code { native, canonical, kind: CodeRule::Alias }
 }
 
@@ -78,7 +78,7 @@ impl Codes {
 
     /// The same for a symbol that is split already, `BASE/QUOTE` in the venue's codes.
     #[must_use]
-    pub fn renamed(&self, symbol: &str) -> Option<String> {
+    pub(crate) fn renamed(&self, symbol: &str) -> Option<String> {
         let (base, quote) = symbol.split_once('/')?;
         self.symbol(base, quote)
     }
@@ -101,7 +101,7 @@ impl Codes {
 
     /// Why canonical `base`/`quote` cannot be asked for by these letters: they mean something else on this venue.
     #[must_use]
-    pub fn alien(&self, base: &str, quote: &str) -> Option<String> {
+    pub(crate) fn alien(&self, base: &str, quote: &str) -> Option<String> {
         let is_canonical = |code| self.table.iter().any(|row| row.canonical == code);
         let find = |code| self.table.iter().find(|row| row.native == code && !is_canonical(code));
         let Code { native, canonical, kind } = [base, quote].into_iter().find_map(find)?;
@@ -135,7 +135,7 @@ const FUNDS: &[&str] = &["UP", "DOWN", "BULL", "BEAR", "HEDGE", "HALF", "LONG", 
 /// By its ending, such as BTC3L, ETH5S, BTCUP, XRPBEAR (<https://github.com/freqtrade/freqtrade/issues/3595>).
 /// `is_listed`: whether the venue lists a base of that code; it separates SYRUP from BTCUP.
 #[must_use]
-pub fn is_leveraged(code: &str, is_listed: impl Fn(&str) -> bool) -> bool {
+pub(crate) fn is_leveraged(code: &str, is_listed: impl Fn(&str) -> bool) -> bool {
     if let Some(rest) = code.strip_suffix(['L', 'S']) {
         let name = rest.trim_end_matches(|c: char| c.is_ascii_digit());
         let factor = &rest[name.len()..];

@@ -31,7 +31,7 @@ use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
 
 /// The venue.
-pub struct Coinbase;
+pub(crate) struct Coinbase;
 
 /// Read on 2026-11-20: "Advanced Trade WebSocket Channels", "Advanced Trade WebSocket Rate Limits", "Exchange
 /// WebSocket Channels". The fee is Advanced Trade's base tier (survey of 2026-08-26). The largest message is

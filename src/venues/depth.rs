@@ -17,7 +17,7 @@ use crate::venues::{BookNote, DecodeError, Decoded, Top, Update, VoidReason};
 
 /// Most levels stored per side; the worst beyond it are discarded. Coinbase's BTC-USD had
 /// 27,236 on 2026-08-09.
-pub const LEVELS_MAX: usize = 200_000;
+pub(crate) const LEVELS_MAX: usize = 200_000;
 
 /// One level as a frame sets it: an absolute size, zero removes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,11 +83,11 @@ impl BookPage {
 
 /// What is asked for of a book that has more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageSize {
+pub(crate) struct PageSize {
     /// Levels of a side that are asked for.
     pub levels: usize,
     /// With fewer left of a side that was cut another page is wanted.
-    pub enough: usize,
+    pub(crate) enough: usize,
 }
 
 impl PageSize {
@@ -125,7 +125,7 @@ pub struct Depth {
 const CROSSED_MAX_NS: u64 = SECOND;
 /// One of a row of whole books that is behind the one before by no more, in nanoseconds, was overtaken; behind by more,
 /// the venue's clock was put back.
-pub const OVERTAKEN_MAX_NS: u64 = SECOND;
+pub(crate) const OVERTAKEN_MAX_NS: u64 = SECOND;
 
 impl Depth {
     /// Whether a whole book has been read and nothing was lost since.
@@ -156,7 +156,7 @@ impl Depth {
 
     /// Takes `levels` as a page of a book that may go on behind them, nobody knows how: levels that are worse than the
     /// worst of a side that was cut are not kept from now on, however many of these go away. Sorts them in place.
-    pub fn replace_cut(&mut self, levels: &mut [LevelChange], page: PageSize) {
+    pub(crate) fn replace_cut(&mut self, levels: &mut [LevelChange], page: PageSize) {
         self.replace(levels);
         self.enough = page.enough;
         for side in [Side::Bid, Side::Ask] {
@@ -168,7 +168,7 @@ impl Depth {
     /// Whether a side that was cut has less than [`PageSize::enough`] left.
     #[inline]
     #[must_use]
-    pub fn is_short(&self) -> bool {
+    pub(crate) fn is_short(&self) -> bool {
         let is_short = |side| self.edges[side as usize].is_some() && self.book.count(side) < self.enough;
         is_short(Side::Bid) || is_short(Side::Ask)
     }
@@ -176,7 +176,7 @@ impl Depth {
     /// Whether nothing is left of a side that was truncated: its best level is unknown.
     #[inline]
     #[must_use]
-    pub fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         [Side::Bid, Side::Ask].into_iter().any(|side| self.edges[side as usize].is_some() && self.book.count(side) == 0)
     }
 
@@ -211,13 +211,13 @@ impl Depth {
     }
 
     /// The next top is to be published even if it is the last one.
-    pub fn forget_published(&mut self) {
+    pub(crate) fn forget_published(&mut self) {
         self.published = None;
     }
 
     /// Whether the book has been crossed for more than a second. To be asked after each change.
     #[inline]
-    pub fn is_crossed_too_long(&mut self, now: MonoNs) -> bool {
+    pub(crate) fn is_crossed_too_long(&mut self, now: MonoNs) -> bool {
         if !self.book.is_crossed() {
             self.crossed_since = None;
             return false;
@@ -271,7 +271,7 @@ pub struct TopStamp {
 
 /// The place of a message of a [`Chained`] book.
 #[derive(Clone, Copy, Debug)]
-pub struct ChainLink {
+pub(crate) struct ChainLink {
     /// The number of the message that it follows; `None`: the venue does not say.
     pub after: Option<u64>,
     /// Its own number; `None`: the venue numbers nothing.
@@ -283,7 +283,7 @@ pub struct ChainLink {
 /// The increasing numbers of a venue's messages on one stream. It distinguishes a late message, which is ignored, from a
 /// counter that started again, which voids everything before it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Count {
+pub(crate) struct Count {
     highest: u64,
     /// The stamp of the highest, and when it was read.
     at: UnixNs,
@@ -302,7 +302,7 @@ impl Count {
     /// behind, and that for too long, too often or with a stamp that is later than the highest one's by more than
     /// `later_ns`.
     #[inline(always)]
-    pub fn begins_anew(&mut self, number: u64, at: UnixNs, received: MonoNs, later_ns: u64) -> bool {
+    pub(crate) fn begins_anew(&mut self, number: u64, at: UnixNs, received: MonoNs, later_ns: u64) -> bool {
         if number >= self.highest {
             *self = Self { highest: number, at, received, behind: 0 };
             return false;
@@ -325,7 +325,7 @@ impl Count {
 
 /// A book whose whole and changes come on one channel, each change naming the number that it follows.
 #[derive(Clone, Debug, Default)]
-pub struct Chained {
+pub(crate) struct Chained {
     /// The levels.
     pub depth: Depth,
     number: Option<u64>,
@@ -334,13 +334,13 @@ pub struct Chained {
 }
 
 /// One element of a message of a [`Chained`] book, whose levels have been read.
-pub struct BookPart {
+pub(crate) struct BookPart {
     /// Where its levels end.
     pub to: usize,
     /// Its place in the chain.
     pub link: ChainLink,
     /// `None` when missing or 0, which both mean that there is none.
-    pub checksum: Option<i64>,
+    pub(crate) checksum: Option<i64>,
 }
 
 impl Chained {
@@ -438,7 +438,7 @@ impl Chained {
     /// # Errors
     /// [`DecodeError::Checksum`]: they differ.
     #[inline]
-    pub fn check_paired(&self, checksum: Option<i64>, text: &mut Vec<u8>) -> Result<(), DecodeError> {
+    pub(crate) fn check_paired(&self, checksum: Option<i64>, text: &mut Vec<u8>) -> Result<(), DecodeError> {
         match checksum {
             Some(sum) if sum != i64::from(paired_checksum(self.depth.book(), text)) => Err(DecodeError::Checksum),
             _ => Ok(()),
@@ -448,7 +448,7 @@ impl Chained {
 
 /// A book that is put together from a snapshot and numbered deltas, in whichever order they come.
 #[derive(Debug, Default)]
-pub struct Stitched {
+pub(crate) struct Stitched {
     /// The book. Live between a snapshot that fits and the next gap.
     pub depth: Depth,
     last: u64,
@@ -466,7 +466,7 @@ pub struct Stitched {
 
 /// Where a delta belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeltaOrder {
+pub(crate) struct DeltaOrder {
     /// Number of the first change in it; `None` where the venue has stamps only, which cannot show a loss and
     /// may repeat.
     pub from: Option<u64>,
@@ -476,7 +476,7 @@ pub struct DeltaOrder {
 
 /// What became of a delta or a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stitch {
+pub(crate) enum Stitch {
     /// The book has it.
     Applied,
     /// The book had it already, or something newer.
@@ -496,7 +496,12 @@ const OLD_MAX_NS: u64 = 5 * SECOND;
 impl Stitched {
     /// Takes a delta with its stamp (0: none), read at `received`.
     #[inline]
-    pub fn delta(&mut self, order: DeltaOrder, (at, received): (UnixNs, MonoNs), changes: &[LevelChange]) -> Stitch {
+    pub(crate) fn delta(
+        &mut self,
+        order: DeltaOrder,
+        (at, received): (UnixNs, MonoNs),
+        changes: &[LevelChange],
+    ) -> Stitch {
         let is_anew = self.count.begins_anew(order.to, at, received, LATE_MAX_NS);
         if !self.depth.is_live() {
             if is_anew {
@@ -574,7 +579,7 @@ impl Stitched {
 
     /// Whether there is no book, or too little of it: a snapshot is wanted.
     #[must_use]
-    pub const fn wants_snapshot(&self) -> bool {
+    pub(crate) const fn wants_snapshot(&self) -> bool {
         !self.depth.is_live() || self.short_since.is_some()
     }
 
@@ -611,7 +616,7 @@ impl DeltaOrder {
 
 /// A [`Stitched`] book whose snapshot comes by REST, and what goes with its tops.
 #[derive(Debug, Default)]
-pub struct Diffs {
+pub(crate) struct Diffs {
     stitched: Stitched,
     /// The stream's name; unknown until its first event.
     channel: Option<&'static str>,
@@ -659,7 +664,7 @@ impl Diffs {
     }
 
     /// The next top is published even if it equals the last one.
-    pub fn forget_published(&mut self) {
+    pub(crate) fn forget_published(&mut self) {
         self.stitched.depth.forget_published();
     }
 
@@ -684,7 +689,7 @@ const CHECKSUM_LEVELS: usize = 25;
 /// The checksum of OKX and Bitget: CRC32 over the best 25 levels, bid and ask in turn, `price:size` as they were written, joined by
 /// colons; as a signed number. `text` is room to write in.
 #[must_use]
-pub fn paired_checksum(book: &Book, text: &mut Vec<u8>) -> i32 {
+pub(crate) fn paired_checksum(book: &Book, text: &mut Vec<u8>) -> i32 {
     text.clear();
     let mut bids = book.levels(Side::Bid).take(CHECKSUM_LEVELS);
     let mut asks = book.levels(Side::Ask).take(CHECKSUM_LEVELS);
@@ -708,7 +713,7 @@ pub fn paired_checksum(book: &Book, text: &mut Vec<u8>) -> i32 {
 
 /// Something for each instrument of a connection; made when it is first asked for.
 #[derive(Clone, Debug)]
-pub struct PerInstrument<T>(Vec<T>);
+pub(crate) struct PerInstrument<T>(Vec<T>);
 
 impl<T> Default for PerInstrument<T> {
     fn default() -> Self {

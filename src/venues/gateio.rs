@@ -33,7 +33,7 @@ use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
 
 /// Gate, spot.
-pub struct Gate;
+pub(crate) struct Gate;
 
 /// <https://www.gate.com/docs/developers/apiv4/ws/en/>, facts of 2026-09. A maintainer (<https://github.com/gateio/gatews/issues/25>,
 /// read 2026-11-21): no limit of subscriptions or requests, 100 connections from one host advised; a client that

@@ -26,7 +26,7 @@ use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
 
 /// Gemini, spot.
-pub struct Gemini;
+pub(crate) struct Gemini;
 
 /// <https://developer.gemini.com/websocket/streams> and <https://developer.gemini.com/websocket/archived/v1>, read
 /// 2026-11-21. No limit of requests, subscriptions or age is published for this socket. Fee: base tier of the API

@@ -25,7 +25,7 @@ use crate::wire::gzip::{Gunzip, Gzip, MAGIC};
 use crate::wire::json::{Parser, Scan, Value};
 
 /// HTX, spot.
-pub struct Htx;
+pub(crate) struct Htx;
 
 /// <https://www.htx.com/en-us/opend/newApiPages/> as JKorf/HTX.Net and ccxt 4.5.90 have it, and the same heartbeat
 /// at <https://huobius.readme.io/reference/general-request-process>, read 2026-11-21: a JSON ping each 5 s, closed

@@ -30,7 +30,7 @@ use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::timestamp::{parse_rfc3339, write_rfc3339};
 
 /// The venue.
-pub struct Kraken;
+pub(crate) struct Kraken;
 
 /// Read on 2026-11-20: "Spot WebSocket v2" pages Ticker, Book, Status, Ping. The fee is the base tier (survey of
 /// 2026-08-26). Without any message for about 60 s the venue closes. The largest message is the first of `instrument`:

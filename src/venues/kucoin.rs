@@ -30,7 +30,7 @@ use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
 
 /// The venue.
-pub struct Kucoin;
+pub(crate) struct Kucoin;
 
 /// Read on 2026-11-20: "WebSocket limits", Kucoin/kucoin-universal-sdk `spec/ws/openapi-spot-public.json`. The
 /// fee is that of class A coins at base tier. The venue names its ping interval in the token reply, 18 s
@@ -85,7 +85,7 @@ const CODES: Codes = Codes {
 };
 
 /// Changes that may wait for a snapshot; one more and waiting begins anew.
-pub const WAITING_MAX: usize = 4096;
+pub(crate) const WAITING_MAX: usize = 4096;
 
 /// A sequence that steps back by more than this was begun anew by the venue, not repeated.
 const RESTART: u64 = 1_000_000;

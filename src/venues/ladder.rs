@@ -73,7 +73,7 @@ impl VenueQuote {
 
 /// Those of one side.
 #[must_use]
-pub fn levels_of(changes: &[LevelChange], side: Side) -> Vec<Level> {
+pub(crate) fn levels_of(changes: &[LevelChange], side: Side) -> Vec<Level> {
     changes.iter().filter(|change| change.side == side).map(|change| change.level).collect()
 }
 

@@ -21,7 +21,7 @@ pub struct TradingStatusPage {
     /// Path and query of a GET below the REST address, by the venue's own symbol.
     pub path: fn(&str) -> String,
     /// Least time between two requests, in milliseconds.
-    pub gap_ms: u64,
+    pub(crate) gap_ms: u64,
     /// Reads the reply: whether a taker can buy and sell the instrument now.
     pub read: fn(&[u8]) -> Result<bool, DecodeError>,
 }
@@ -57,13 +57,13 @@ pub enum Fee {
 impl Fee {
     /// A fee written in percent, such as `0.2`. `None` for what is no number, and for 100 % and more.
     #[must_use]
-    pub fn of_percent(value: Option<Value<'_>>) -> Option<Self> {
+    pub(crate) fn of_percent(value: Option<Value<'_>>) -> Option<Self> {
         Some(Self::Percent(value?.decimal().filter(|percent| *percent < Decimal::new(100, 0))?))
     }
 
     /// A fee written as a share of the notional, such as `0.002`.
     #[must_use]
-    pub fn of_share(value: Option<Value<'_>>) -> Option<Self> {
+    pub(crate) fn of_share(value: Option<Value<'_>>) -> Option<Self> {
         let share = value?.decimal().filter(|share| *share < Decimal::new(1, 0))?.normalised();
         Some(Self::Percent(match share.scale().checked_sub(2) {
             Some(scale) => Decimal::new(share.mantissa(), scale),
@@ -73,7 +73,7 @@ impl Fee {
 
     /// A multiple of the venue's fee, such as `3.00`; at most 100.
     #[must_use]
-    pub fn of_times(value: Option<Value<'_>>) -> Option<Self> {
+    pub(crate) fn of_times(value: Option<Value<'_>>) -> Option<Self> {
         Some(Self::Times(value?.decimal().filter(|times| *times <= Decimal::new(100, 0))?))
     }
 }
@@ -117,13 +117,13 @@ fn canonical(entry: ListingEntry, codes: &Codes) -> Option<ListingEntry> {
 
 /// Whether the member `field` of `object` is `true`.
 #[must_use]
-pub fn is_set(object: Value<'_>, field: &str) -> bool {
+pub(crate) fn is_set(object: Value<'_>, field: &str) -> bool {
     object.get(field).and_then(|value| value.boolean()).unwrap_or(false)
 }
 
 /// The elements of the array `field` of `object`.
 #[must_use]
-pub fn array_of<'a>(object: Value<'a>, field: &str) -> Option<Vec<Value<'a>>> {
+pub(crate) fn array_of<'a>(object: Value<'a>, field: &str) -> Option<Vec<Value<'a>>> {
     object.get(field).filter(Value::is_array).map(|array| array.items().collect())
 }
 

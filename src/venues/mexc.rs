@@ -30,7 +30,7 @@ use crate::wire::protobuf::{Field, Fields, ProtobufError, Writer};
 use crate::wire::query;
 
 /// MEXC, spot.
-pub struct Mexc;
+pub(crate) struct Mexc;
 
 /// <https://github.com/mexcdevelop/apidocs/pull/264/files> and <https://github.com/mexcdevelop/websocket-proto>,
 /// read 2026-11-21: 30 subscriptions a connection, 24 h at most, closed after 30 s without a subscription and 60 s

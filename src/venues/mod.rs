@@ -16,12 +16,12 @@ pub mod gemini;
 pub mod htx;
 pub mod kraken;
 pub mod kucoin;
-pub mod ladder;
+pub(crate) mod ladder;
 pub mod listing;
 pub mod mexc;
 pub mod okx;
 pub mod paged;
-pub mod reading;
+pub(crate) mod reading;
 pub mod upbit;
 pub mod writing;
 
@@ -189,20 +189,20 @@ pub struct Facts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StampFacts {
     /// The unit of the stamps in nanoseconds.
-    pub unit_ns: u64,
+    pub(crate) unit_ns: u64,
     /// What a later stamp proves about earlier changes.
     pub order: StampOrder,
     /// A change may arrive after a message with a timestamp up to this much later, in milliseconds.
     pub slack_ms: u64,
     /// Interval at which the channel of tops conflates changes, in milliseconds; 0: it sends each change.
-    pub cadence_ms: u64,
+    pub(crate) cadence_ms: u64,
 }
 
 impl StampFacts {
     /// Stamps in milliseconds of a channel that sends each change, in order within each instrument.
     pub const MILLISECONDS: Self = Self { unit_ns: 1_000_000, order: StampOrder::Channel, slack_ms: 0, cadence_ms: 0 };
     /// The same with microseconds.
-    pub const MICROSECONDS: Self = Self { unit_ns: 1000, ..Self::MILLISECONDS };
+    pub(crate) const MICROSECONDS: Self = Self { unit_ns: 1000, ..Self::MILLISECONDS };
 }
 
 /// A venue's order books.
@@ -270,7 +270,7 @@ pub struct Pace {
     /// How many.
     pub count: u32,
     /// The span in milliseconds.
-    pub per_ms: u64,
+    pub(crate) per_ms: u64,
 }
 
 /// How a connection begins.
@@ -338,7 +338,7 @@ pub struct Symbols {
 
 /// How much of each end of a frame [`Symbols::named_in`] searches, in bytes: topics and symbols stand at the front of a
 /// message, or behind its data.
-pub const NAMED_WITHIN: usize = 4096;
+pub(crate) const NAMED_WITHIN: usize = 4096;
 
 /// One symbol of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -371,7 +371,7 @@ impl Symbols {
 
     /// Whether every symbol that can be named becomes an instrument, as in recordings.
     #[must_use]
-    pub const fn is_discovering(&self) -> bool {
+    pub(crate) const fn is_discovering(&self) -> bool {
         self.discover.is_some()
     }
 
@@ -427,7 +427,7 @@ impl Symbols {
     /// The instruments whose native symbol stands in the first or the last [`NAMED_WITHIN`] bytes of `frame`, in either
     /// letter case and not as part of a longer word.
     #[must_use]
-    pub fn named_in(&self, frame: &[u8]) -> Vec<InstrumentId> {
+    pub(crate) fn named_in(&self, frame: &[u8]) -> Vec<InstrumentId> {
         let head = &frame[..frame.len().min(NAMED_WITHIN)];
         let tail = &frame[frame.len().saturating_sub(NAMED_WITHIN).max(head.len())..];
         let is_named_within = |text: &[u8], native: &[u8]| {
@@ -545,7 +545,7 @@ pub trait FeedCodec: Send {
 
 /// Voids every instrument that `frame` names, a message that does not parse: a quote of it may be lost.
 #[cold]
-pub fn void_named<C: FeedCodec + ?Sized>(codec: &mut C, frame: &[u8], out: &mut Decoded) {
+pub(crate) fn void_named<C: FeedCodec + ?Sized>(codec: &mut C, frame: &[u8], out: &mut Decoded) {
     for instrument in codec.symbols().named_in(frame) {
         codec.forget(instrument);
         out.updates.push(Update::Void(instrument, VoidReason::Undecodable));
@@ -604,7 +604,11 @@ impl Decoded {
     /// # Errors
     /// That of `read`.
     #[inline(always)]
-    pub fn void_unread<T>(&mut self, instrument: InstrumentId, read: Result<T, DecodeError>) -> Result<T, DecodeError> {
+    pub(crate) fn void_unread<T>(
+        &mut self,
+        instrument: InstrumentId,
+        read: Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
         if read.is_err() {
             self.undecodable(instrument);
         }
@@ -618,7 +622,7 @@ impl Decoded {
     }
 
     /// Removes the tops after the first `kept` updates: a rejected frame yields no quotes.
-    pub fn take_back_tops(&mut self, kept: usize) {
+    pub(crate) fn take_back_tops(&mut self, kept: usize) {
         let mut at = 0;
         self.updates.retain(|update| {
             at += 1;
@@ -760,7 +764,7 @@ pub enum DecodeError {
 impl DecodeError {
     /// What it says of the book that the frame was about: nothing, unless it reports a loss.
     #[must_use]
-    pub const fn loss(&self) -> Option<VoidReason> {
+    pub(crate) const fn loss(&self) -> Option<VoidReason> {
         match self {
             Self::Gap => Some(VoidReason::Gap),
             Self::Checksum => Some(VoidReason::Checksum),

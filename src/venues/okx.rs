@@ -33,7 +33,7 @@ use crate::wire::json::{Parser, Scan, Value};
 use crate::wire::query;
 
 /// OKX, spot.
-pub struct Okx;
+pub(crate) struct Okx;
 
 /// <https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-order-book-channel>, read 2026-11-20: cut
 /// after 30 s of silence; 480 requests an hour per connection, 64 KB each. Taker fee unconfirmed: 0.10 %

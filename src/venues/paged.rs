@@ -9,7 +9,7 @@ use crate::venues::depth::{BookPage, DeltaOrder, LevelChange, PageSize, PerInstr
 use crate::venues::{BookNote, DecodeError, Decoded, Fetch, Frame, SymbolEntry, Symbols, Update, VoidReason};
 
 /// The books of one connection.
-pub struct PagedBooks {
+pub(crate) struct PagedBooks {
     page: PageSize,
     path: fn(&str, usize) -> String,
     books: PerInstrument<Paged>,
@@ -28,7 +28,7 @@ impl PagedBooks {
     }
 
     /// The stream of these is asked for anew: their books are void until the next page.
-    pub fn begin_anew(&mut self, instruments: &[InstrumentId]) {
+    pub(crate) fn begin_anew(&mut self, instruments: &[InstrumentId]) {
         for instrument in instruments {
             self.books.of(*instrument).void();
         }
@@ -76,7 +76,7 @@ impl PagedBooks {
     }
 
     /// The same for all of a connection.
-    pub fn want_all(&mut self, symbols: &Symbols, out: &mut Decoded) {
+    pub(crate) fn want_all(&mut self, symbols: &Symbols, out: &mut Decoded) {
         symbols.entries().iter().for_each(|entry| self.want(entry, out));
     }
 

@@ -11,7 +11,7 @@ use crate::venues::{DecodeError, Decoded, Frame, SymbolEntry, Top, Update, VoidR
 use crate::wire::json::{Scan, Value};
 
 /// A book keeps at most this many levels a side; the worst go first, so the top is never one of them.
-pub const BOOK_LEVELS_MAX: usize = 10_000;
+pub(crate) const BOOK_LEVELS_MAX: usize = 10_000;
 
 /// The level as it is published: [`Level::ABSENT`] unless it has both a price and a size.
 #[inline(always)]
@@ -23,7 +23,7 @@ pub fn level(price: Decimal, size: Decimal) -> Level {
 
 /// Scans `price","size"`, behind the first quotation mark. A level at price 0 is refused by the general way.
 #[inline(always)]
-pub fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
+pub(crate) fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
     let price = scan.quoted_decimal()?;
     scan.literal(b",\"")?;
     let size = scan.quoted_decimal()?;
@@ -44,7 +44,7 @@ pub struct BookTicker<'a> {
 
 /// Scans the members of a [`BookTicker`] behind `"u":`, to the last size.
 #[inline(always)]
-pub fn scan_book_ticker<'a>(scan: &mut Scan<'a>) -> Option<BookTicker<'a>> {
+pub(crate) fn scan_book_ticker<'a>(scan: &mut Scan<'a>) -> Option<BookTicker<'a>> {
     let sequence = scan.integer()?;
     scan.literal(b",\"s\":\"")?;
     let symbol = scan.string()?;
@@ -84,7 +84,7 @@ pub fn side(object: Value<'_>, price: &'static str, size: &'static str) -> Resul
 ///
 /// # Errors
 /// As [`decimal`].
-pub fn side_if_any(object: Value<'_>, price: &'static str, size: &'static str) -> Result<Level, DecodeError> {
+pub(crate) fn side_if_any(object: Value<'_>, price: &'static str, size: &'static str) -> Result<Level, DecodeError> {
     match object.get(price) {
         Some(value) if !value.is_null() => side(object, price, size),
         _ => Ok(Level::ABSENT),
@@ -111,7 +111,7 @@ pub fn integer(object: Value<'_>, field: &'static str) -> Result<u64, DecodeErro
 ///
 /// # Errors
 /// [`DecodeError::Missing`].
-pub fn integer_if_any(object: Value<'_>, field: &'static str) -> Result<Option<u64>, DecodeError> {
+pub(crate) fn integer_if_any(object: Value<'_>, field: &'static str) -> Result<Option<u64>, DecodeError> {
     match object.get(field) {
         None => Ok(None),
         Some(value) => value.integer().map(Some).ok_or(DecodeError::Missing(field)),
@@ -207,7 +207,7 @@ pub const fn time(number: u64) -> UnixNs {
 /// Which instruments have been quoted by the channel of choice on this connection. Their quotes from
 /// slower channels would only be older news.
 #[derive(Debug, Default)]
-pub struct SeenInstruments(Vec<bool>);
+pub(crate) struct SeenInstruments(Vec<bool>);
 
 impl SeenInstruments {
     /// Remembers `instrument`.
@@ -240,7 +240,7 @@ impl SeenInstruments {
 /// The venue's sequence numbers by instrument: notices when the venue begins to count anew, after which the numbers
 /// before do not order what comes. A few numbers that are behind are late messages, which the merge drops.
 #[derive(Debug, Default)]
-pub struct Sequences(PerInstrument<Count>);
+pub(crate) struct Sequences(PerInstrument<Count>);
 
 impl Sequences {
     /// Publishes `top`, after a void if its number begins the count anew.
@@ -251,7 +251,7 @@ impl Sequences {
 
     /// The same for a venue that stamps a message when it sends it: the stamp of a late one is later, too.
     #[inline(always)]
-    pub fn publish_sent(&mut self, top: Top, received: MonoNs, out: &mut Decoded) {
+    pub(crate) fn publish_sent(&mut self, top: Top, received: MonoNs, out: &mut Decoded) {
         self.publish_at(top, UnixNs(0), received, out);
     }
 
@@ -265,7 +265,13 @@ impl Sequences {
 
     /// Takes the number of a quote, its stamp and when it was read. Whether the count begins anew with it.
     #[inline(always)]
-    pub fn begins_anew(&mut self, instrument: InstrumentId, sequence: u64, at: UnixNs, received: MonoNs) -> bool {
+    pub(crate) fn begins_anew(
+        &mut self,
+        instrument: InstrumentId,
+        sequence: u64,
+        at: UnixNs,
+        received: MonoNs,
+    ) -> bool {
         sequence != 0 && self.0.of(instrument).begins_anew(sequence, at, received, 0)
     }
 
@@ -277,7 +283,7 @@ impl Sequences {
 
 /// What each request of a connection was about, by the number that it carries and that its answer repeats.
 #[derive(Debug, Default)]
-pub struct Asked(Vec<(&'static str, Range<usize>)>);
+pub(crate) struct Asked(Vec<(&'static str, Range<usize>)>);
 
 impl Asked {
     /// Remembers a request for `channel` of the connection's entries in `range`; gives its number, from 1.
@@ -302,7 +308,7 @@ impl Asked {
 
     /// Numbers a request for each single entry of request `number`, if that was about several: one of them may
     /// have spoilt it for all. Each is (number, channel, entry). Once for a request.
-    pub fn singly(&mut self, number: Option<u64>) -> Vec<(usize, &'static str, usize)> {
+    pub(crate) fn singly(&mut self, number: Option<u64>) -> Vec<(usize, &'static str, usize)> {
         let Some((channel, range)) = self.of(number).filter(|(_, range)| range.len() > 1) else { return Vec::new() };
         if let Some((_, range)) = number.and_then(|n| self.0.get_mut(n as usize - 1)) {
             *range = 0..0;

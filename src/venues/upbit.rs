@@ -23,7 +23,7 @@ use crate::venues::{
 use crate::wire::json::{Parser, Scan, Value};
 
 /// Upbit, spot.
-pub struct Upbit;
+pub(crate) struct Upbit;
 
 /// <https://docs.upbit.com/kr/reference/connection> and `/websocket-orderbook`, `/websocket-ticker`, read
 /// 2026-11-21: idle for 120 s is cut, the text `PING` is answered by `{"status":"UP"}`; 5 messages a second and

@@ -46,7 +46,7 @@ pub fn text(level: Level, number: Decimal) -> String {
 
 /// One thing that a client has subscribed to.
 #[derive(Clone, Debug)]
-pub struct ClientSubscription {
+pub(crate) struct ClientSubscription {
     /// As the venue calls it.
     pub channel: String,
     /// The instrument.
@@ -59,7 +59,7 @@ pub struct ClientSubscription {
 
 /// What a client has subscribed to.
 #[derive(Clone, Debug, Default)]
-pub struct ClientSubscriptions(Vec<ClientSubscription>);
+pub(crate) struct ClientSubscriptions(Vec<ClientSubscription>);
 
 impl ClientSubscriptions {
     /// Adds a subscription of `channel` that was shown `quote` at `now`; takes the place of the same one.

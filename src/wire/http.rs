@@ -54,7 +54,7 @@ impl Posts {
 }
 
 /// Largest accepted value of [`HeadLimits::lines_max`].
-pub const LINES_MAX: usize = 128;
+pub(crate) const LINES_MAX: usize = 128;
 
 /// Supported methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub struct Request {
     /// `Host` as sent: a name or address with an optional port; empty if there is none.
     pub host: String,
     /// Whether the connection stays open after the response.
-    pub keep_alive: bool,
+    pub(crate) keep_alive: bool,
     /// Whether the client requests a WebSocket.
     pub upgrade: Upgrade,
     /// Whether the response may be compressed with gzip.
@@ -89,26 +89,26 @@ pub struct Request {
     /// `If-None-Match` as sent: the entity tags that the client already has; empty if there are none.
     pub known: String,
     /// `Authorization` as sent; empty if there is none.
-    pub authorization: String,
+    pub(crate) authorization: String,
     /// The values of all `X-Forwarded-For` lines in order, joined by commas; empty if there are none. Any client can
     /// write this header, so use it only in requests from a known proxy.
-    pub forwarded_for: String,
+    pub(crate) forwarded_for: String,
     /// Length of the body that follows the head, in bytes.
     pub length: usize,
     /// The body. [`parse`] leaves it empty; the connection fills it in.
     pub body: Vec<u8>,
     /// Whether the client sends the body only after [`CONTINUE`].
-    pub expects_continue: bool,
+    pub(crate) expects_continue: bool,
 }
 
 /// Interim response that asks a waiting client to send the request body.
-pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl Request {
     /// Whether the client already has the version with the entity tag `etag`, quotes included. Weak tags match too (RFC
     /// 9110, 13.1.2).
     #[must_use]
-    pub fn knows(&self, etag: &str) -> bool {
+    pub(crate) fn knows(&self, etag: &str) -> bool {
         let tag = |text: &str| text.trim().trim_start_matches("W/") == etag;
         self.known.trim() == "*" || self.known.split(',').any(tag)
     }
@@ -505,7 +505,14 @@ fn is_key(text: &str) -> bool {
 
 /// Appends a response head: status line, `Content-Length` (omitted if `length` is `None`: the end of the connection
 /// then ends the body), `Connection`, then the `extra` lines, each ending with CR LF.
-pub fn write_head(status: u16, reason: &str, length: Option<usize>, keep_alive: bool, extra: &str, out: &mut Vec<u8>) {
+pub(crate) fn write_head(
+    status: u16,
+    reason: &str,
+    length: Option<usize>,
+    keep_alive: bool,
+    extra: &str,
+    out: &mut Vec<u8>,
+) {
     let mut digits = itoa::Buffer::new();
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(digits.format(status).as_bytes());

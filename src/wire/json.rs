@@ -12,7 +12,7 @@ use simd_json::{Buffers, Tape, tape};
 use crate::market::Decimal;
 
 /// The deepest nesting that a frame may have.
-pub const DEPTH_MAX: usize = 64;
+pub(crate) const DEPTH_MAX: usize = 64;
 
 /// Not JSON, or nested deeper than [`DEPTH_MAX`]. The sender's mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl<'a> Value<'a> {
 
     /// The text of the member named `key`.
     #[must_use]
-    pub fn text_of(&self, key: &str) -> Option<&'a str> {
+    pub(crate) fn text_of(&self, key: &str) -> Option<&'a str> {
         self.get(key)?.text()
     }
 
@@ -129,13 +129,13 @@ impl<'a> Value<'a> {
 
     /// The value as a float: for display figures only.
     #[must_use]
-    pub fn float(&self) -> Option<f64> {
+    pub(crate) fn float(&self) -> Option<f64> {
         self.text()?.parse().ok().filter(|n: &f64| n.is_finite())
     }
 
     /// `true` or `false`.
     #[must_use]
-    pub fn boolean(&self) -> Option<bool> {
+    pub(crate) fn boolean(&self) -> Option<bool> {
         self.0.as_bool()
     }
 
@@ -147,7 +147,7 @@ impl<'a> Value<'a> {
 
     /// Whether this is an object.
     #[must_use]
-    pub fn is_object(&self) -> bool {
+    pub(crate) fn is_object(&self) -> bool {
         self.0.is_object()
     }
 
@@ -158,7 +158,7 @@ impl<'a> Value<'a> {
     }
 
     /// The elements, if this is an array; nothing otherwise.
-    pub fn items(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
+    pub(crate) fn items(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
         let array = self.0.as_array();
         let length = array.as_ref().map_or(0, |a| a.len());
         let mut walk = array.map(|a| a.iter());
@@ -194,7 +194,7 @@ impl<'a> Value<'a> {
 
 /// A cursor over a frame of known shape. Each step advances the cursor or returns `None`.
 #[derive(Clone, Copy)]
-pub struct Scan<'a> {
+pub(crate) struct Scan<'a> {
     rest: &'a [u8],
 }
 
@@ -207,7 +207,7 @@ impl<'a> Scan<'a> {
 
     /// Skips exactly `text`.
     #[inline(always)]
-    pub fn literal<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
+    pub(crate) fn literal<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
         match self.rest.split_first_chunk::<N>() {
             Some((head, rest)) if head == text => {
                 self.rest = rest;
@@ -220,7 +220,7 @@ impl<'a> Scan<'a> {
     /// The text up to the next quote; skips the quote. Returns `None` at an escape, a control character or a byte that
     /// is not ASCII.
     #[inline(always)]
-    pub fn string(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn string(&mut self) -> Option<&'a [u8]> {
         let at = plain_length(self.rest)?;
         if self.rest[at] != b'"' {
             return None;
@@ -232,7 +232,7 @@ impl<'a> Scan<'a> {
 
     /// A plain decimal (`digits[.digits]`, at most 19 digits); skips the quote after it.
     #[inline(always)]
-    pub fn quoted_decimal(&mut self) -> Option<Decimal> {
+    pub(crate) fn quoted_decimal(&mut self) -> Option<Decimal> {
         let number = self.decimal()?;
         self.literal(b"\"")?;
         Some(number)
@@ -268,7 +268,7 @@ impl<'a> Scan<'a> {
 
     /// A decimal with or without exponent. Stops at the first byte after it.
     #[inline(always)]
-    pub fn any_decimal(&mut self) -> Option<Decimal> {
+    pub(crate) fn any_decimal(&mut self) -> Option<Decimal> {
         match self.decimal() {
             Some(plain) => Some(plain),
             None => Decimal::parse(self.number()?).ok(),
@@ -303,7 +303,7 @@ impl<'a> Scan<'a> {
     /// Whether the next byte is `byte`. Does not advance.
     #[inline(always)]
     #[must_use]
-    pub fn next_is(&self, byte: u8) -> bool {
+    pub(crate) fn next_is(&self, byte: u8) -> bool {
         self.rest.first() == Some(&byte)
     }
 
@@ -338,7 +338,7 @@ fn plain_length(text: &[u8]) -> Option<usize> {
 }
 
 /// Appends `text` as the content of a JSON string, with quotes, backslashes and control characters escaped.
-pub fn escape_into(text: &str, out: &mut Vec<u8>) {
+pub(crate) fn escape_into(text: &str, out: &mut Vec<u8>) {
     for byte in text.bytes() {
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),

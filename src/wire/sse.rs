@@ -2,12 +2,12 @@
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>, read 2026-11-20).
 
 /// Starts an unnamed event. The caller appends its JSON on one line, then calls [`end_event`].
-pub fn begin_event(out: &mut Vec<u8>) {
+pub(crate) fn begin_event(out: &mut Vec<u8>) {
     out.extend_from_slice(b"data: ");
 }
 
 /// Ends the event with a blank line.
-pub fn end_event(out: &mut Vec<u8>) {
+pub(crate) fn end_event(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\n\n");
 }
 
@@ -20,11 +20,11 @@ pub fn retry(ms: u64, out: &mut Vec<u8>) {
 }
 
 /// A comment that keeps proxies from closing the stream; clients do not see it.
-pub const HEARTBEAT: &[u8] = b": alive\n\n";
+pub(crate) const HEARTBEAT: &[u8] = b": alive\n\n";
 
 /// Index after the first event of `stream` that ends at or after `from`; the length of `stream` if there is none.
 #[must_use]
-pub fn boundary(stream: &[u8], from: usize) -> usize {
+pub(crate) fn boundary(stream: &[u8], from: usize) -> usize {
     let start = from.saturating_sub(2);
     stream[start..].windows(2).position(|pair| pair == b"\n\n").map_or(stream.len(), |at| start + at + 2)
 }

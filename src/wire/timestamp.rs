@@ -56,7 +56,7 @@ fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
 }
 
 /// Writes a time as RFC 3339 with `decimals` (0 to 9) decimals of a second.
-pub fn write_rfc3339(time: UnixNs, decimals: usize, out: &mut String) {
+pub(crate) fn write_rfc3339(time: UnixNs, decimals: usize, out: &mut String) {
     use std::fmt::Write as _;
     // The largest `UnixNs` is in the year 2554, within the range of the type.
     let Ok(timestamp) = jiff::Timestamp::from_nanosecond(i128::from(time.0)) else { return };

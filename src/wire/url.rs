@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 /// The parts of an address such as `wss://host:8443/path?query`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Url<'a> {
+pub(crate) struct Url<'a> {
     /// As written, without `://`.
-    pub scheme: &'a str,
+    pub(crate) scheme: &'a str,
     /// A name or an IP address, without brackets; never empty.
     pub host: &'a str,
     /// The port, if one is written; never 0.
@@ -16,7 +16,7 @@ pub struct Url<'a> {
 
 /// What is wrong with an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UrlError {
+pub(crate) enum UrlError {
     /// No `scheme://`.
     Scheme,
     /// Blanks, control characters or characters outside ASCII.
@@ -64,13 +64,13 @@ impl<'a> Url<'a> {
 
     /// Whether the connection is encrypted: `wss` or `https`.
     #[must_use]
-    pub fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         matches!(self.scheme, "wss" | "https")
     }
 
     /// Whether the host is this machine.
     #[must_use]
-    pub fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 }
@@ -79,7 +79,7 @@ impl<'a> Url<'a> {
 ///
 /// # Errors
 /// [`UrlError::Host`] or [`UrlError::Port`].
-pub fn host_and_port(text: &str) -> Result<(&str, Option<u16>), UrlError> {
+pub(crate) fn host_and_port(text: &str) -> Result<(&str, Option<u16>), UrlError> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (text, None),

@@ -45,7 +45,7 @@ pub fn settings(config: &Config) -> Option<ClusterSettings> {
 }
 
 /// Parts created before the detector, which writes to them and reads from them.
-pub struct Prepared {
+pub(crate) struct Prepared {
     settings: ClusterSettings,
     directory: Arc<Directory>,
     matrix: SharedMatrix,
@@ -63,7 +63,7 @@ pub struct Prepared {
 /// # Errors
 /// For errors that do not pass by themselves: a wrong password, a Redis that is too old. A Redis that is down is no
 /// error.
-pub fn prepare(
+pub(crate) fn prepare(
     parts: &mut SharedParts,
     rings: &mut Vec<rtrb::Consumer<FeedEvent>>,
 ) -> Result<Option<Prepared>, CommandFailure> {

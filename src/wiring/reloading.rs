@@ -28,7 +28,7 @@ const CHANGES_MAX: usize = 64;
 const SCOPES_MAX: usize = 256;
 
 /// Parts created before the feeds and gateways.
-pub struct Reloading {
+pub(crate) struct Reloading {
     config: Config,
     plan: Plan,
     path: PathBuf,
@@ -92,7 +92,7 @@ impl Reloading {
             others,
             signals,
             signs: if watch.is_ok() { signs } else { never() },
-            watch: watch.ok(),
+            _watch: watch.ok(),
             orders: self.orders,
             lists,
             scope,
@@ -107,7 +107,7 @@ impl Reloading {
 }
 
 /// The channel to a feed thread. Without reloading, its receiver never yields a message.
-pub fn feed_channel(is_live: bool) -> (Sender<SetChange>, Receiver<SetChange>) {
+pub(crate) fn feed_channel(is_live: bool) -> (Sender<SetChange>, Receiver<SetChange>) {
     let (sender, receiver) = bounded(CHANGES_MAX);
     (sender, if is_live { receiver } else { never() })
 }

@@ -14,7 +14,7 @@ use crate::stage::Stage;
 use crate::time::{Clock, MonoNs, SECOND};
 
 /// Prints what is served, and where. `source` is empty if it depends on the venues whether prices are real.
-pub fn greet(address: SocketAddr, source: &str, directory: &Directory) {
+pub(crate) fn greet(address: SocketAddr, source: &str, directory: &Directory) {
     let blank = if source.is_empty() { "" } else { " " };
     let venues = directory.venues().iter().map(|v| v.name.as_str()).collect::<Vec<_>>().join(", ");
     let symbol = directory.instruments().get(0).map_or("BTC/USDT", String::as_str);
@@ -42,7 +42,7 @@ const RENEW_NS: u64 = SECOND;
 const REPEAT_NS: u64 = 10 * SECOND;
 
 /// Quotes per second, open opportunities and latency, renewed in place.
-pub struct LiveLine {
+pub(crate) struct LiveLine {
     board: Arc<Board>,
     shown: MonoNs,
     quotes: u64,

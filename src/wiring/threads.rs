@@ -10,7 +10,7 @@ use crate::stage::{self, Idle, Stage, Stages, Stop};
 use crate::time::Clock;
 
 /// The stages of one thread.
-pub struct ThreadRow {
+pub(crate) struct ThreadRow {
     stages: Vec<Box<dyn Stage>>,
     /// Whether it is on the data path, and may get its own core. Other threads always wait and are never pinned.
     hot: bool,
@@ -21,19 +21,19 @@ pub struct ThreadRow {
 impl ThreadRow {
     /// A thread on the data path. Only the first stage may sleep.
     #[must_use]
-    pub fn hot(stages: Vec<Box<dyn Stage>>) -> Self {
+    pub(crate) fn hot(stages: Vec<Box<dyn Stage>>) -> Self {
         Self { stages, hot: true, left_behind: false }
     }
 
     /// A thread off the data path.
     #[must_use]
-    pub fn cold(stage: Box<dyn Stage>) -> Self {
+    pub(crate) fn cold(stage: Box<dyn Stage>) -> Self {
         Self { stages: vec![stage], hot: false, left_behind: false }
     }
 
     /// A thread off the data path that may hang in a system call. Stopping does not wait for it.
     #[must_use]
-    pub fn left_behind(stage: Box<dyn Stage>) -> Self {
+    pub(crate) fn left_behind(stage: Box<dyn Stage>) -> Self {
         Self { left_behind: true, ..Self::cold(stage) }
     }
 
@@ -48,7 +48,7 @@ const CORES_FOR_EACH: usize = 4;
 
 /// Whether feed, detector and gateway get threads of their own.
 #[must_use]
-pub fn each_alone(threads: &ThreadOptions, gateways: usize) -> bool {
+pub(crate) fn each_alone(threads: &ThreadOptions, gateways: usize) -> bool {
     threads.spin == Spin::On || threads.feeds > 1 || gateways > 1 || cores().len() >= CORES_FOR_EACH
 }
 

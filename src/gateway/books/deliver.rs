@@ -50,13 +50,13 @@ impl Books {
 
     /// Watched books of all clients.
     #[must_use]
-    pub fn watched(&self) -> u64 {
+    pub(crate) fn watched(&self) -> u64 {
         self.watched
     }
 
     /// Whether there is work that does not wait for a time.
     #[must_use]
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.is_sweeping || !self.due.is_empty()
     }
 
@@ -67,7 +67,7 @@ impl Books {
     }
 
     /// The watches of a client, in the order of its subscription.
-    pub fn watches_of<'a>(&'a self, watched: &'a [WatchedBook]) -> impl Iterator<Item = &'a BookWatch> + Clone {
+    pub(crate) fn watches_of<'a>(&'a self, watched: &'a [WatchedBook]) -> impl Iterator<Item = &'a BookWatch> + Clone {
         watched.iter().filter_map(|book| self.watches.get(book.watch))
     }
 

@@ -1,4 +1,4 @@
 //! Order books: which ones clients watch, and when each client receives which state.
 
 pub mod deliver;
-pub mod watches;
+pub(crate) mod watches;

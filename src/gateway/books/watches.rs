@@ -21,7 +21,7 @@ use crate::wire::websocket::frame_text;
 
 /// Where a book is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BookLocation {
+pub(crate) enum BookLocation {
     /// In this cell of the book table.
     Pair(PairId, VenueId),
     /// The exchange does not quote the symbol.
@@ -110,7 +110,7 @@ pub fn shown<'a>(
 }
 
 /// Counts and ages of the books of each venue.
-pub fn survey(known: &mut Vec<KnownBooks>, snapshot: &Snapshot<'_>) {
+pub(crate) fn survey(known: &mut Vec<KnownBooks>, snapshot: &Snapshot<'_>) {
     let directory = snapshot.directory;
     known.clear();
     let mut view = BookView::default();
@@ -129,7 +129,7 @@ pub fn survey(known: &mut Vec<KnownBooks>, snapshot: &Snapshot<'_>) {
 }
 
 /// A book that is watched in one spelling and at one depth.
-pub struct BookWatch {
+pub(crate) struct BookWatch {
     /// Approximate memory that it was counted with, in bytes.
     bytes: usize,
     symbol: Box<str>,
@@ -170,18 +170,18 @@ impl BookWatch {
 
     /// Symbol and exchange as JSON strings, and the depth.
     #[must_use]
-    pub fn requested(&self) -> (&[u8], &[u8], usize) {
+    pub(crate) fn requested(&self) -> (&[u8], &[u8], usize) {
         (&self.symbol_json, &self.exchange_json, self.levels)
     }
 
     /// Whether its state is newer than the version `sent`.
     #[must_use]
-    pub const fn is_newer_than(&self, sent: u64) -> bool {
+    pub(crate) const fn is_newer_than(&self, sent: u64) -> bool {
         self.version > sent
     }
 
     /// Appends what a client must receive to which the version `sent` was sent.
-    pub fn append_update(&self, sent: u64, out: &mut Vec<u8>) -> BookUpdate {
+    pub(crate) fn append_update(&self, sent: u64, out: &mut Vec<u8>) -> BookUpdate {
         let (void_version, void) = &self.void;
         let was_void = *void_version > sent && *void_version < self.version;
         if was_void {
@@ -245,7 +245,7 @@ impl BookWatch {
 
 /// What a client receives of a book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BookUpdate {
+pub(crate) struct BookUpdate {
     /// Number of messages.
     pub messages: u64,
     /// Number of states in between that are not sent.
@@ -286,9 +286,9 @@ fn watch_bytes((symbol, exchange, levels): (&str, &str, usize), location: BookLo
 
 /// The memory that a client's watches would take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WatchCost {
+pub(crate) struct WatchCost {
     /// Books that no exchange quotes.
-    pub unquoted: usize,
+    pub(crate) unquoted: usize,
     /// Watches that no other client has, in bytes.
     pub own: usize,
     /// The part of `own` for watches that do not exist yet.
@@ -297,7 +297,7 @@ pub struct WatchCost {
 
 /// See the file's head.
 #[derive(Default)]
-pub struct BookWatches {
+pub(crate) struct BookWatches {
     ids: HashMap<WatchKey, u32>,
     watches: Slab<BookWatch>,
     /// Approximate memory of all watches, in bytes.
@@ -426,7 +426,7 @@ impl BookWatches {
 
     /// Compares all books, a limited number of possibly changed ones per call, and calls `changed` with the clients of each
     /// that changed. `true` when all are compared and the next call begins again.
-    pub fn sweep(&mut self, snapshot: &Snapshot<'_>, mut changed: impl FnMut(&[u32])) -> bool {
+    pub(crate) fn sweep(&mut self, snapshot: &Snapshot<'_>, mut changed: impl FnMut(&[u32])) -> bool {
         let mut updates = 0;
         while self.next < self.watches.end() {
             if updates == UPDATES_MAX {
@@ -455,7 +455,7 @@ impl BookWatches {
 
     /// The version that a client which joins `id` counts as having: it is sent only the newest state.
     #[must_use]
-    pub fn version_at_join(&self, id: u32) -> u64 {
+    pub(crate) fn version_at_join(&self, id: u32) -> u64 {
         self.watches.get(id).map_or(0, |watch| watch.version - 1)
     }
 }

@@ -16,15 +16,15 @@ use crate::time::{MonoNs, SECOND};
 use crate::wire::http::Posts;
 
 /// Path of the call that reloads the configuration file.
-pub const RELOAD_PATH: &str = "/api/admin/reload";
+pub(crate) const RELOAD_PATH: &str = "/api/admin/reload";
 /// Path of the call that changes the set.
-pub const SET_PATH: &str = "/api/admin/set";
+pub(crate) const SET_PATH: &str = "/api/admin/set";
 /// Path of the call that retries connections to venues immediately.
-pub const RETRY_PATH: &str = "/api/admin/retry";
+pub(crate) const RETRY_PATH: &str = "/api/admin/retry";
 /// Largest body of an admin call in bytes.
-pub const BODY_MAX: usize = 64 * 1024;
+pub(crate) const BODY_MAX: usize = 64 * 1024;
 /// Paths that accept POST.
-pub const POSTS: Posts = Posts::Only(&[RELOAD_PATH, SET_PATH, RETRY_PATH]);
+pub(crate) const POSTS: Posts = Posts::Only(&[RELOAD_PATH, SET_PATH, RETRY_PATH]);
 /// Most calls that wait.
 const ORDERS_MAX: usize = 16;
 
@@ -44,7 +44,7 @@ pub struct Order {
     /// What is requested.
     pub wish: Wish,
     /// Report what would change, and change nothing.
-    pub is_dry: bool,
+    pub(crate) is_dry: bool,
     ticket: Ticket,
     replies: Sender<(Ticket, Outcome)>,
     alarm: Alarm,
@@ -52,11 +52,11 @@ pub struct Order {
 
 /// The sender of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     /// The client.
     pub client: ClientId,
     /// Whether the connection stays open after the response.
-    pub keep_alive: bool,
+    pub(crate) keep_alive: bool,
 }
 
 impl Order {
@@ -87,7 +87,7 @@ impl AdminPort {
 }
 
 /// The admin calls of one gateway.
-pub struct AdminCalls {
+pub(crate) struct AdminCalls {
     port: AdminPort,
     replies: Sender<(Ticket, Outcome)>,
     answers: Receiver<(Ticket, Outcome)>,
@@ -107,7 +107,7 @@ impl AdminCalls {
     ///
     /// # Errors
     /// [`Refused`]: the token is wrong, or too many calls of this caller had a wrong token.
-    pub fn admit(&self, authorization: &str, caller: Caller, now: MonoNs) -> Result<(), Refused> {
+    pub(crate) fn admit(&self, authorization: &str, caller: Caller, now: MonoNs) -> Result<(), Refused> {
         // Held only for a lookup, and only for calls of admin paths.
         let mut guesses = self.port.guesses.lock().unwrap_or_else(PoisonError::into_inner);
         let wait_ns = guesses.wait_ns(caller, now);
@@ -147,7 +147,7 @@ impl AdminCalls {
 
     /// Whether a response waits.
     #[must_use]
-    pub fn has_answer(&self) -> bool {
+    pub(crate) fn has_answer(&self) -> bool {
         !self.answers.is_empty()
     }
 }
@@ -208,7 +208,7 @@ impl Guesser {
 
 /// Wrong tokens by caller, which limits how fast tokens can be guessed. Pure.
 #[derive(Default)]
-pub struct Guesses {
+pub(crate) struct Guesses {
     /// Number of wrong tokens, and the time of the last.
     by_guesser: FxHashMap<Guesser, (u32, MonoNs)>,
 }

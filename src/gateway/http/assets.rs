@@ -12,7 +12,7 @@ pub struct Asset {
     /// Path in the request; `/` for the page itself.
     pub path: &'static str,
     /// Entity tag with its quotes, derived from the content. Sent as a weak tag, since it is the same for both encodings.
-    pub etag: &'static str,
+    pub(crate) etag: &'static str,
     /// Content.
     pub plain: &'static [u8],
     /// Content, compressed with gzip.
@@ -23,11 +23,11 @@ pub struct Asset {
 pub const FILES: &[Asset] = &include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
 /// Content type of pages.
-pub const HTML: &str = "text/html; charset=utf-8";
+pub(crate) const HTML: &str = "text/html; charset=utf-8";
 
 /// Header lines of every HTML page: it may load scripts and styles only from this server, connect only to this server,
 /// and not be framed. `'self'` covers WebSockets of the same host (CSP 3, 6.7.2.8).
-pub const PAGE_LINES: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; \
+pub(crate) const PAGE_LINES: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
     Referrer-Policy: no-referrer\r\n";
 

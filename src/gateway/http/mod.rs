@@ -5,6 +5,6 @@ pub mod assets;
 pub mod page;
 pub mod pages;
 pub mod refusals;
-pub mod respond;
+pub(crate) mod respond;
 pub mod routes;
-pub mod survey;
+pub(crate) mod survey;

@@ -74,7 +74,7 @@ impl Page {
 
     /// The limit of streams is reached.
     #[must_use]
-    pub fn at_capacity() -> Self {
+    pub(crate) fn at_capacity() -> Self {
         Self::failure(503, "Service temporarily at capacity. Please try again in a moment.")
     }
 }

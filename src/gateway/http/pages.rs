@@ -30,7 +30,7 @@ impl CachedPage {
 
 /// See the file's head.
 #[derive(Default)]
-pub struct PageCache {
+pub(crate) struct PageCache {
     /// The oldest first.
     pages: VecDeque<CachedPage>,
     bytes: usize,

@@ -26,7 +26,7 @@ const HEADERS_NS: u64 = SECOND / 4;
 const STREAM_LINES: &str = "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n";
 
 /// See the file's head.
-pub struct HttpResponder {
+pub(crate) struct HttpResponder {
     cache: PageCache,
     survey: Survey,
     /// Header lines of every response.
@@ -53,12 +53,12 @@ impl HttpResponder {
 
     /// Header lines of every response.
     #[must_use]
-    pub fn headers(&self) -> &str {
+    pub(crate) fn headers(&self) -> &str {
         &self.headers
     }
 
     /// Updates the header lines, which contain the sources of the numbers, from time to time. `true` if it did.
-    pub fn refresh_headers(&mut self, snapshot: &Snapshot<'_>) -> bool {
+    pub(crate) fn refresh_headers(&mut self, snapshot: &Snapshot<'_>) -> bool {
         if self.headers_at > snapshot.client_now && !self.headers.is_empty() {
             return false;
         }
@@ -192,7 +192,7 @@ impl HttpResponder {
 
     /// Whether a response to an admin call waits.
     #[must_use]
-    pub fn has_admin_response(&self) -> bool {
+    pub(crate) fn has_admin_response(&self) -> bool {
         self.admin.as_ref().is_some_and(AdminCalls::has_answer)
     }
 
@@ -236,7 +236,7 @@ impl HttpResponder {
     }
 
     /// Sends responses of admin calls to clients that are still connected. Returns how many arrived.
-    pub fn answer_admin(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) -> usize {
+    pub(crate) fn answer_admin(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) -> usize {
         let mut count = 0;
         while let Some((ticket, outcome)) = self.admin.as_ref().and_then(AdminCalls::take) {
             count += 1;

@@ -43,9 +43,9 @@ pub struct PageContext<'a> {
     /// Opportunities.
     pub log: &'a OpportunityLog,
     /// Counts and ages of prices and books.
-    pub survey: &'a Survey,
+    pub(crate) survey: &'a Survey,
     /// Open streams on all gateways.
-    pub streams: usize,
+    pub(crate) streams: usize,
 }
 
 type Handler = fn(&PageContext<'_>, &Request) -> Answer;
@@ -110,7 +110,7 @@ pub fn answer(context: &PageContext<'_>, request: &Request) -> Answer {
 
 /// Whether a rendering may be shared by requests at about the same time: pages that are expensive and show no prices.
 #[must_use]
-pub fn is_shared(path: &str) -> bool {
+pub(crate) fn is_shared(path: &str) -> bool {
     SHARED.contains(&path)
 }
 

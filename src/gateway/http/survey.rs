@@ -13,7 +13,7 @@ use crate::time::{MonoNs, SECOND};
 const VALID_NS: u64 = SECOND / 20;
 
 /// See the file's head.
-pub struct Survey {
+pub(crate) struct Survey {
     /// Prices by venue.
     pub prices: Vec<Known>,
     /// Books by venue.
@@ -29,7 +29,7 @@ impl Survey {
     }
 
     /// Takes the survey again if it is no longer valid.
-    pub fn refresh(&mut self, snapshot: &Snapshot<'_>) {
+    pub(crate) fn refresh(&mut self, snapshot: &Snapshot<'_>) {
         if self.valid_until > snapshot.client_now {
             return;
         }

@@ -22,7 +22,7 @@ const EVENTS_MAX: usize = 256;
 const UPDATES_AT_ONCE: usize = 16 * 1024;
 
 /// See the file's head.
-pub struct Opportunities {
+pub(crate) struct Opportunities {
     events: rtrb::Consumer<OpportunityEvent>,
     log: OpportunityLog,
     /// Clients that follow opportunities.
@@ -39,7 +39,7 @@ impl Opportunities {
 
     /// Whether events wait.
     #[must_use]
-    pub fn has_events(&self) -> bool {
+    pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
 
@@ -173,7 +173,7 @@ impl Opportunities {
 
     /// Sends the newest state of each opportunity that changed since this client's last update, the oldest change first. A
     /// client that does not read receives only the newest state when it reads again.
-    pub fn send_updates(
+    pub(crate) fn send_updates(
         &mut self,
         key: u32,
         subscriptions: &Subscriptions,
@@ -231,7 +231,7 @@ impl Opportunities {
     }
 
     /// Sends the open opportunities of `symbols` that are new to a client that follows them.
-    pub fn send_open(
+    pub(crate) fn send_open(
         &mut self,
         key: u32,
         symbols: &[NewSymbol],
@@ -256,7 +256,7 @@ impl Opportunities {
     }
 
     /// Appends alerts of the open opportunities of `symbols` that are new to `client`, at present prices. Returns how many.
-    pub fn append_open_alerts(
+    pub(crate) fn append_open_alerts(
         &self,
         symbols: &[NewSymbol],
         client: &Client,
@@ -281,7 +281,7 @@ impl Opportunities {
     }
 
     /// What a client receives from now on: the life of opportunities or only alerts, with this proof at least.
-    pub fn set_wish(&mut self, key: u32, follows: bool, proof_min: Proof, clients: &mut Clients) {
+    pub(crate) fn set_wish(&mut self, key: u32, follows: bool, proof_min: Proof, clients: &mut Clients) {
         let number = self.log.events();
         let Some(client) = clients.get_mut(key) else { return };
         let wish = &mut client.opportunities;
@@ -302,7 +302,7 @@ impl Opportunities {
     }
 
     /// Ends all open opportunities, because the server stops.
-    pub fn close_all(&mut self, subscriptions: &Subscriptions, clients: &mut Clients, snapshot: &Snapshot<'_>) {
+    pub(crate) fn close_all(&mut self, subscriptions: &Subscriptions, clients: &mut Clients, snapshot: &Snapshot<'_>) {
         for event in self.log.last_ends(snapshot.quote_now) {
             self.record(&event, subscriptions, clients, snapshot);
         }

@@ -27,20 +27,20 @@ impl ProofsReached {
 
     /// The strongest of them; [`Proof::Refuted`]: none.
     #[must_use]
-    pub fn strongest(&self) -> Proof {
+    pub(crate) fn strongest(&self) -> Proof {
         STEPS.iter().zip(self.at).rev().find(|(_, at)| *at != 0).map_or(Proof::Refuted, |(step, _)| *step)
     }
 
     /// Whether the event of this number reached a proof.
     #[must_use]
-    pub fn is_new_at(&self, number: u64) -> bool {
+    pub(crate) fn is_new_at(&self, number: u64) -> bool {
         self.at.contains(&number)
     }
 }
 
 /// The weakest proof that a client asks for, and those that it asked for before.
 #[derive(Clone, Copy, Debug)]
-pub struct ProofDemand {
+pub(crate) struct ProofDemand {
     min: Proof,
     /// By step: the client receives what reached it up to the event of this number.
     until: [u64; STEPS.len()],
@@ -79,13 +79,13 @@ impl ProofDemand {
 
     /// The number of the first event of an opportunity that the client receives; `None` if it receives none.
     #[must_use]
-    pub fn first_event(&self, reached: &ProofsReached) -> Option<u64> {
+    pub(crate) fn first_event(&self, reached: &ProofsReached) -> Option<u64> {
         reached.at.into_iter().zip(self.until).filter(|(at, until)| (1..=*until).contains(at)).map(|(at, _)| at).min()
     }
 }
 
 /// A symbol whose open opportunities may be new to a client.
-pub struct NewSymbol {
+pub(crate) struct NewSymbol {
     /// Its number.
     pub symbol: u32,
     /// What the client asked for before; `None`: it received nothing of this symbol.

@@ -54,7 +54,12 @@ impl LoggedOpportunity {
 
     /// Its message for `change` now; `opened` and `updated` only while it is open. `symbol` is a JSON string.
     #[must_use]
-    pub fn moment<'a>(&'a self, change: OpportunityUpdate, symbol: &'a [u8], snapshot: &Snapshot<'a>) -> Moment<'a> {
+    pub(crate) fn moment<'a>(
+        &'a self,
+        change: OpportunityUpdate,
+        symbol: &'a [u8],
+        snapshot: &Snapshot<'a>,
+    ) -> Moment<'a> {
         let o = &self.opportunity;
         let is_open = self.closed_at.0 == 0;
         let until = if is_open { snapshot.quote_now } else { o.detected };
@@ -87,7 +92,7 @@ impl LoggedOpportunity {
 
 /// The source of an opportunity: that of its less real leg.
 #[must_use]
-pub const fn less_real(buy: Source, sell: Source) -> Source {
+pub(crate) const fn less_real(buy: Source, sell: Source) -> Source {
     match (buy, sell) {
         (Source::Simulated, _) | (_, Source::Simulated) => Source::Simulated,
         (Source::Replay, _) | (_, Source::Replay) => Source::Replay,
@@ -97,19 +102,19 @@ pub const fn less_real(buy: Source, sell: Source) -> Source {
 
 /// Evidence for an opportunity.
 #[must_use]
-pub const fn evidence_of(o: &Opportunity) -> ProofOf {
+pub(crate) const fn evidence_of(o: &Opportunity) -> ProofOf {
     ProofOf { coexistence: o.coexistence, buy_excess: o.buy.excess, sell_excess: o.sell.excess }
 }
 
 /// The public id of an opportunity: constant from its opening to its end, and unique in this process.
 #[must_use]
-pub fn id_of(directory: &Directory, o: &Opportunity) -> String {
+pub(crate) fn id_of(directory: &Directory, o: &Opportunity) -> String {
     id(directory, o.instrument, (o.buy.venue, o.sell.venue, o.opened))
 }
 
 /// The public id of the leading opportunity of its group; its own without a group.
 #[must_use]
-pub fn leader_of(directory: &Directory, o: &Opportunity) -> String {
+pub(crate) fn leader_of(directory: &Directory, o: &Opportunity) -> String {
     if o.group.number == 0 { id_of(directory, o) } else { id(directory, o.instrument, o.group.leader) }
 }
 
@@ -177,7 +182,7 @@ impl OpportunityLog {
     /// Who is alerted of `event`, which is not recorded yet: clients that ask for more than the first proof, and for at most
     /// the second. The alert of the detector comes later for those that ask for more proof than it has.
     #[must_use]
-    pub fn audience(&self, event: &OpportunityEvent) -> (Proof, Proof) {
+    pub(crate) fn audience(&self, event: &OpportunityEvent) -> (Proof, Proof) {
         let proof = event.opportunity.coexistence.proof;
         let known = || self.open.get(&key(&event.opportunity)).filter(|entry| entry.is_alerted);
         match event.change.reason() {
@@ -189,7 +194,7 @@ impl OpportunityLog {
 
     /// The end of an open opportunity that `event` replaces by another of the same pair: its own end was lost.
     #[must_use]
-    pub fn lost_end(&self, event: &OpportunityEvent) -> Option<OpportunityEvent> {
+    pub(crate) fn lost_end(&self, event: &OpportunityEvent) -> Option<OpportunityEvent> {
         let known = self.open.get(&key(&event.opportunity))?.opportunity;
         let is_other = known.opened != event.opportunity.opened;
         let ended = Opportunity { detected: event.opportunity.opened, ..known };
@@ -210,7 +215,7 @@ impl OpportunityLog {
 
     /// The ends of all open ones at `now`, on the clock of quotes, because the server stops.
     #[must_use]
-    pub fn last_ends(&self, now: MonoNs) -> Vec<OpportunityEvent> {
+    pub(crate) fn last_ends(&self, now: MonoNs) -> Vec<OpportunityEvent> {
         let change = opportunity::Change::Closed(CloseReason::Shutdown);
         let end = |entry: &LoggedOpportunity| {
             let group = Group { size: 0, ..entry.opportunity.group };

@@ -1,5 +1,5 @@
 //! Opportunities: the log of open and closed ones, alerts, and the messages to clients that follow them.
 
 pub mod deliver;
-pub mod demand;
+pub(crate) mod demand;
 pub mod log;

@@ -18,7 +18,7 @@ use crate::time::{MS, MonoNs};
 /// Bytes of prices that are composed for one client before its socket is checked again.
 const PRICES_AT_ONCE: usize = 8 * 1024;
 /// Bursts written in one turn before alerts and changes are handled again.
-pub const BURSTS_MAX: usize = 64;
+pub(crate) const BURSTS_MAX: usize = 64;
 /// Resolution of bursts: the shortest interval that a client may ask for.
 const BURST_TICK_NS: u64 = 10 * MS;
 /// Bursts with an interval of at least twice this begin on a multiple of it.
@@ -68,13 +68,13 @@ impl Prices {
 
     /// Whether a cell changed that some client must receive at once.
     #[must_use]
-    pub fn has_changes(&self) -> bool {
+    pub(crate) fn has_changes(&self) -> bool {
         self.changes.is_marked()
     }
 
     /// Whether there is work that does not wait for a timer.
     #[must_use]
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         !self.due.is_empty() || self.subscriptions.is_renewing()
     }
 
@@ -92,7 +92,7 @@ impl Prices {
     }
 
     /// Whether the names in use changed since the last call.
-    pub fn take_names_changed(&mut self) -> bool {
+    pub(crate) fn take_names_changed(&mut self) -> bool {
         std::mem::take(&mut self.names_changed)
     }
 
@@ -102,7 +102,7 @@ impl Prices {
     ///
     /// # Errors
     /// If there is not enough memory.
-    pub fn subscribe_stream(
+    pub(crate) fn subscribe_stream(
         &mut self,
         key: u32,
         request: &SubscriptionRequest<'_>,
@@ -175,7 +175,7 @@ impl Prices {
     // Every change.
 
     /// Writes each changed price to the clients that receive every change: one write per client and turn.
-    pub fn deliver_changes(
+    pub(crate) fn deliver_changes(
         &mut self,
         clients: &mut Clients,
         recorder: &mut Recorder,
@@ -226,13 +226,13 @@ impl Prices {
     // Bursts.
 
     /// Takes the next client whose burst is due at `now`.
-    pub fn next_due(&mut self, now: MonoNs) -> Option<ClientId> {
+    pub(crate) fn next_due(&mut self, now: MonoNs) -> Option<ClientId> {
         self.timers.take_due(now, &mut self.due);
         self.due.pop_front()
     }
 
     /// Writes the burst of a client whose timer is due, and arms the next one. `false` if the client receives nothing now.
-    pub fn send_burst(&mut self, id: ClientId, clients: &mut Clients, snapshot: &Snapshot<'_>) -> bool {
+    pub(crate) fn send_burst(&mut self, id: ClientId, clients: &mut Clients, snapshot: &Snapshot<'_>) -> bool {
         let now = snapshot.client_now;
         let Some((client, totals)) = clients.entry(id.key) else { return false };
         if client.id != id || client.prices.burst_at > now {
@@ -272,7 +272,7 @@ impl Prices {
 
     /// Sends the prices of `indexes` immediately. A client with a running interval receives them again only with the burst
     /// after the next one, so that none is sent twice within its interval.
-    pub fn send_now(&mut self, key: u32, indexes: IndexSet, clients: &mut Clients, snapshot: &Snapshot<'_>) {
+    pub(crate) fn send_now(&mut self, key: u32, indexes: IndexSet, clients: &mut Clients, snapshot: &Snapshot<'_>) {
         let now = snapshot.client_now;
         let Some(client) = clients.get_mut(key) else { return };
         let Some(set) = client.prices.set.filter(|_| client.listens) else { return };
@@ -350,7 +350,7 @@ impl Prices {
     // Staleness.
 
     /// Notifies extended clients once that a price became stale.
-    pub fn notify_stale(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) {
+    pub(crate) fn notify_stale(&mut self, clients: &mut Clients, snapshot: &Snapshot<'_>) {
         if !self.subscriptions.has_extended() || self.stale_check_at > snapshot.client_now {
             return;
         }

@@ -51,13 +51,13 @@ pub struct Name {
     json: Box<[u8]>,
     uses: u32,
     /// Subscription sets that contain it.
-    pub sets: Vec<u32>,
+    pub(crate) sets: Vec<u32>,
     /// The instrument of a symbol; `None` for an exchange, and for a pair in USD that a pair in USDT serves.
     instrument: Option<InstrumentId>,
 }
 
 /// `None` for an unknown name; for a known one its instrument, if it has one.
-pub type Meaning = Option<Option<InstrumentId>>;
+pub(crate) type Meaning = Option<Option<InstrumentId>>;
 
 /// The names of one kind.
 #[derive(Default)]
@@ -72,7 +72,7 @@ pub struct Names {
 }
 
 /// Bytes of a name in addition to its text, about.
-pub const NAME_BYTES: usize = 224;
+pub(crate) const NAME_BYTES: usize = 224;
 
 /// Bytes of an unknown name, about.
 const UNKNOWN_BYTES: usize = 16;
@@ -98,7 +98,13 @@ impl Names {
     }
 
     /// The same for the names that are known by now and were not when `known` was returned.
-    pub fn add_new(&mut self, list: &NameList, set: u32, known: &[u32], meaning: impl Fn(&str) -> Meaning) -> Vec<u32> {
+    pub(crate) fn add_new(
+        &mut self,
+        list: &NameList,
+        set: u32,
+        known: &[u32],
+        meaning: impl Fn(&str) -> Meaning,
+    ) -> Vec<u32> {
         let known: FxHashSet<u32> = known.iter().copied().collect();
         let unknown = list.iter().filter(|name| self.ids.get(*name).is_none_or(|id| !known.contains(id)));
         let added: Vec<(&str, Option<InstrumentId>)> =
@@ -241,7 +247,7 @@ pub struct NameTables {
 
 impl NameTables {
     /// The pairs of streams, otherwise the symbols of WebSocket clients.
-    pub fn of_format(&mut self, format: PriceFormat) -> &mut Names {
+    pub(crate) fn of_format(&mut self, format: PriceFormat) -> &mut Names {
         if format.is_stream() { &mut self.pairs } else { &mut self.symbols }
     }
 

@@ -22,7 +22,7 @@ use crate::time::MonoNs;
 
 /// The names of a subscription, in the order in which they were requested.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub struct RequestedNames {
+pub(crate) struct RequestedNames {
     format: PriceFormat,
     /// Symbols, or pairs of a stream.
     pub symbols: NameList,
@@ -85,7 +85,7 @@ pub struct MemoryLimit {
 }
 
 /// A price that was written: its venue, and when it was read there.
-pub type Arrival = (VenueId, MonoNs);
+pub(crate) type Arrival = (VenueId, MonoNs);
 
 /// Messages of one subscription set, ready to be written.
 #[derive(Clone, Debug, Default)]
@@ -148,13 +148,13 @@ pub struct SubscriptionRequest<'a> {
 
 /// Part of a subscription set for [`Subscriptions::burst_from`].
 #[derive(Clone, Copy, Debug)]
-pub struct Portion {
+pub(crate) struct Portion {
     /// First index.
     pub from: usize,
     /// Ends after the message that reaches this number of bytes.
-    pub bytes_max: usize,
+    pub(crate) bytes_max: usize,
     /// Extended clients also receive that a price is stale.
-    pub with_stale: bool,
+    pub(crate) with_stale: bool,
 }
 
 impl Portion {
@@ -227,12 +227,12 @@ impl Subscriptions {
 
     /// Whether names are still to be looked up again.
     #[must_use]
-    pub fn is_renewing(&self) -> bool {
+    pub(crate) fn is_renewing(&self) -> bool {
         !self.renewing.is_empty()
     }
 
     /// Looks up the names of some sets again after [`Self::renew`].
-    pub fn renew_some(&mut self, snapshot: &Snapshot<'_>) {
+    pub(crate) fn renew_some(&mut self, snapshot: &Snapshot<'_>) {
         let mut bytes = 0;
         while bytes < RENEWED_MAX
             && let Some(id) = self.renewing.pop_front()
@@ -274,7 +274,7 @@ impl Subscriptions {
     }
 
     /// Drops the bursts of the turn before.
-    pub fn begin_turn(&mut self) {
+    pub(crate) fn begin_turn(&mut self) {
         self.arena.clear();
     }
 
@@ -293,19 +293,19 @@ impl Subscriptions {
 
     /// The names of a set as they were requested.
     #[must_use]
-    pub fn requested(&self, id: Option<u32>) -> Option<&RequestedNames> {
+    pub(crate) fn requested(&self, id: Option<u32>) -> Option<&RequestedNames> {
         Some(&self.sets.get(id?)?.requested)
     }
 
     /// The known symbols of a set, in the order of the subscription.
     #[must_use]
-    pub fn symbols_of(&self, id: Option<u32>) -> &[u32] {
+    pub(crate) fn symbols_of(&self, id: Option<u32>) -> &[u32] {
         id.and_then(|id| self.sets.get(id)).map_or(&[], |set| &set.symbols)
     }
 
     /// Number of requested pairs of a set.
     #[must_use]
-    pub fn pairs_of(&self, id: Option<u32>) -> u64 {
+    pub(crate) fn pairs_of(&self, id: Option<u32>) -> u64 {
         id.and_then(|id| self.sets.get(id)).map_or(0, |set| set.pairs as u64)
     }
 
@@ -480,12 +480,12 @@ impl Subscriptions {
     }
 
     /// The prices of a set whose indexes are `wanted`.
-    pub fn burst_of(&mut self, id: u32, snapshot: &Snapshot<'_>, wanted: impl Fn(usize) -> bool) -> Burst {
+    pub(crate) fn burst_of(&mut self, id: u32, snapshot: &Snapshot<'_>, wanted: impl Fn(usize) -> bool) -> Burst {
         self.burst_from(id, snapshot, Portion::WHOLE, wanted).0
     }
 
     /// The same for a portion of a set; also returns the index at which to continue.
-    pub fn burst_from(
+    pub(crate) fn burst_from(
         &mut self,
         id: u32,
         snapshot: &Snapshot<'_>,
@@ -531,7 +531,7 @@ impl Subscriptions {
 
     /// The only client that receives every change of these prices has just received them: they are sent again only when
     /// they change.
-    pub fn set_delivered(&mut self, id: u32, indexes: &IndexSet) {
+    pub(crate) fn set_delivered(&mut self, id: u32, indexes: &IndexSet) {
         let Some(set) = self.sets.get(id).filter(|set| set.live.len() == 1) else { return };
         for (_, topic) in set.topics.iter().enumerate().filter(|(index, _)| indexes.contains(*index)) {
             self.topics.set_delivered(*topic);
@@ -539,7 +539,7 @@ impl Subscriptions {
     }
 
     /// The next set with changed prices: what to write, the changed indexes, and when each price was read.
-    pub fn next_touched(
+    pub(crate) fn next_touched(
         &mut self,
         snapshot: &Snapshot<'_>,
         arrivals: &mut Vec<Arrival>,
@@ -561,7 +561,7 @@ impl Subscriptions {
     }
 
     /// Returns the indexes of [`Self::next_touched`], so that their memory is reused.
-    pub fn recycle_touched(&mut self, id: u32, mut changed: Vec<u32>) {
+    pub(crate) fn recycle_touched(&mut self, id: u32, mut changed: Vec<u32>) {
         changed.clear();
         if let Some(set) = self.sets.get_mut(id) {
             set.changed = changed;
@@ -570,13 +570,13 @@ impl Subscriptions {
 
     /// Whether some clients are notified when a price becomes stale.
     #[must_use]
-    pub fn has_extended(&self) -> bool {
+    pub(crate) fn has_extended(&self) -> bool {
         self.topics.has_extended()
     }
 
     /// Finds the prices that became stale since the last call. Calls `notify` with the message and the members of each set
     /// that contains one, and with a function that finds its index there.
-    pub fn take_stale(
+    pub(crate) fn take_stale(
         &mut self,
         snapshot: &Snapshot<'_>,
         mut notify: impl FnMut(&[u8], &[u32], &dyn Fn() -> Option<u32>),
@@ -603,7 +603,7 @@ impl Subscriptions {
 
     /// The cells that can serve a pair of a stream, see [`Topics::stream_cells`].
     #[must_use]
-    pub fn stream_cells(&self, pair: &str) -> (Box<[PairId]>, bool) {
+    pub(crate) fn stream_cells(&self, pair: &str) -> (Box<[PairId]>, bool) {
         self.topics.stream_cells(pair)
     }
 
@@ -616,7 +616,7 @@ impl Subscriptions {
 
     /// The indexes of the set `id` whose quote was read after `since`.
     #[must_use]
-    pub fn newer(&self, id: u32, since: MonoNs, snapshot: &Snapshot<'_>) -> IndexSet {
+    pub(crate) fn newer(&self, id: u32, since: MonoNs, snapshot: &Snapshot<'_>) -> IndexSet {
         let is_newer = |cell: &PairId| snapshot.matrix.load(*cell).received > since;
         self.indexes_of(id, |topic| self.topics.get(topic).is_some_and(|topic| topic.cells().iter().any(is_newer)))
     }

@@ -24,10 +24,10 @@ use crate::wire::websocket::frame_text;
 type TopicKey = (PriceFormat, u32, u32);
 
 /// Bytes of a topic with its message and its entries elsewhere, about.
-pub const TOPIC_BYTES: usize = size_of::<Topic>() + 448;
+pub(crate) const TOPIC_BYTES: usize = size_of::<Topic>() + 448;
 
 /// See the file's head.
-pub struct Topic {
+pub(crate) struct Topic {
     format: PriceFormat,
     symbol: u32,
     exchange: u32,
@@ -72,7 +72,7 @@ impl Topic {
     /// Venue of the current quote, and when it was read.
     #[inline]
     #[must_use]
-    pub fn arrival(&self) -> (VenueId, MonoNs) {
+    pub(crate) fn arrival(&self) -> (VenueId, MonoNs) {
         (self.venue, self.received)
     }
 
@@ -89,7 +89,7 @@ impl Topic {
     }
 
     /// Appends that the price is stale, for an extended client; nothing for others, or if there never was a price.
-    pub fn encode_stale(&self, names: &NameTables, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) {
+    pub(crate) fn encode_stale(&self, names: &NameTables, snapshot: &Snapshot<'_>, out: &mut Vec<u8>) {
         let Some(pair) = self.cells.first().copied().filter(|_| self.format == PriceFormat::Extended) else { return };
         let cell = snapshot.matrix.load(pair);
         let state = match cell.state {
@@ -168,7 +168,7 @@ impl Topic {
 }
 
 /// All topics of a gateway.
-pub struct Topics {
+pub(crate) struct Topics {
     directory: Arc<Directory>,
     /// Venues that serve a pair of a stream, in order of preference.
     price_venues: Vec<VenueId>,
@@ -281,7 +281,7 @@ impl Topics {
     }
 
     /// Releases memory that is no longer used.
-    pub fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         shrink(&mut self.ids);
     }
 
@@ -298,7 +298,7 @@ impl Topics {
     /// The cells that can serve a pair of a stream, in order of preference. `X/USD` that no venue quotes is served by
     /// `X/USDT`; then the second value is `true`.
     #[must_use]
-    pub fn stream_cells(&self, pair: &str) -> (Box<[PairId]>, bool) {
+    pub(crate) fn stream_cells(&self, pair: &str) -> (Box<[PairId]>, bool) {
         let exact = self.cells_of(pair);
         if exact.is_empty() && pair.ends_with("/USD") {
             let alias = self.cells_of(&format!("{pair}T"));
@@ -379,7 +379,7 @@ impl Topics {
     }
 
     /// `set` no longer receives the changes of the topic `id`.
-    pub fn unwatch(&mut self, id: u32, set: u32) {
+    pub(crate) fn unwatch(&mut self, id: u32, set: u32) {
         let Some(topic) = self.topics.get_mut(id) else { return };
         if let Some(at) = topic.watchers.iter().position(|(watcher, _)| *watcher == set) {
             topic.watchers.swap_remove(at);
@@ -393,7 +393,7 @@ impl Topics {
 
     /// The topic `id` with its current message.
     #[inline]
-    pub fn refresh(&mut self, id: u32, names: &NameTables, snapshot: &Snapshot<'_>) -> Option<&Topic> {
+    pub(crate) fn refresh(&mut self, id: u32, names: &NameTables, snapshot: &Snapshot<'_>) -> Option<&Topic> {
         let topic = self.topics.get_mut(id)?;
         if topic.turn != snapshot.turn {
             topic.turn = snapshot.turn;
@@ -408,12 +408,12 @@ impl Topics {
 
     /// How many watched topics the cell of `pair` serves.
     #[must_use]
-    pub fn watched_by(&self, pair: PairId) -> usize {
+    pub(crate) fn watched_by(&self, pair: PairId) -> usize {
         self.watched.get(pair.index()).map_or(0, Vec::len)
     }
 
     /// The cell of `pair` changed: refreshes its watched topic number `at`. Returns its watchers if it has another price.
-    pub fn take_change(
+    pub(crate) fn take_change(
         &mut self,
         pair: PairId,
         at: usize,
@@ -435,7 +435,7 @@ impl Topics {
     }
 
     /// The only watcher of the topic `id` has its current price.
-    pub fn set_delivered(&mut self, id: u32) {
+    pub(crate) fn set_delivered(&mut self, id: u32) {
         if let Some(topic) = self.topics.get_mut(id).filter(|topic| topic.watchers.len() == 1) {
             topic.delivered = topic.quote;
         }
@@ -443,12 +443,12 @@ impl Topics {
 
     /// Whether some clients are notified when a price becomes stale.
     #[must_use]
-    pub fn has_extended(&self) -> bool {
+    pub(crate) fn has_extended(&self) -> bool {
         !self.extended.is_empty()
     }
 
     /// Calls `notify` with the id, message and holders of each extended topic that became stale since the last call.
-    pub fn take_stale(
+    pub(crate) fn take_stale(
         &mut self,
         names: &NameTables,
         snapshot: &Snapshot<'_>,
@@ -526,7 +526,7 @@ impl Topics {
     }
 
     /// How often `set` watches the topic `id`, and whether it holds it.
-    pub fn uses_by(&self, id: u32, set: u32) -> (usize, bool) {
+    pub(crate) fn uses_by(&self, id: u32, set: u32) -> (usize, bool) {
         let topic = self.topics.get(id).unwrap();
         (topic.watchers.iter().filter(|(watcher, _)| *watcher == set).count(), topic.holders.contains(&set))
     }

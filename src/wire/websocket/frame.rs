@@ -68,21 +68,21 @@ const fn header_length(payload: u64) -> usize {
 
 /// Size on the wire of a message of `length` bytes, sent in one frame without a mask.
 #[must_use]
-pub const fn framed_length(length: usize) -> usize {
+pub(crate) const fn framed_length(length: usize) -> usize {
     header_length(length as u64) + length
 }
 
 /// Length of the frame at the start of `bytes`, header included. If the frame or its header is incomplete, the length of
 /// `bytes`. At least 1.
 #[must_use]
-pub fn frame_length(bytes: &[u8]) -> usize {
+pub(crate) fn frame_length(bytes: &[u8]) -> usize {
     let length = Header::read(bytes).map(|it| it.rest().saturating_add(it.length as u64));
     length.and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX).min(bytes.len()).max(1)
 }
 
 /// End of the frame that contains byte `from` of `frames`; `from` itself if a frame begins there.
 #[must_use]
-pub fn boundary(frames: &[u8], from: usize) -> usize {
+pub(crate) fn boundary(frames: &[u8], from: usize) -> usize {
     let mut at = 0;
     while at < from {
         at += frame_length(&frames[at..]);
@@ -92,29 +92,29 @@ pub fn boundary(frames: &[u8], from: usize) -> usize {
 
 /// Whether `byte` can begin a frame that we send: an unfragmented message without extensions.
 #[must_use]
-pub const fn begins_frame(byte: u8) -> bool {
+pub(crate) const fn begins_frame(byte: u8) -> bool {
     byte & 0xf0 == FINAL
 }
 
 /// The text in `frame`, an unfragmented text message without a mask; `None` for any other frame.
 #[must_use]
-pub fn text_of(frame: &[u8]) -> Option<&[u8]> {
+pub(crate) fn text_of(frame: &[u8]) -> Option<&[u8]> {
     let header = Header::read(frame).filter(|it| it.first == TEXT && !it.is_masked)?;
     frame.get(header.length..)
 }
 
 /// Close code and reason for a violation of the framing.
-pub type Violation = (u16, &'static str);
+pub(crate) type Violation = (u16, &'static str);
 
 /// A message exceeds the limit of fragments.
-pub const TOO_MANY_FRAGMENTS: Violation = (1008, "too many fragments");
+pub(crate) const TOO_MANY_FRAGMENTS: Violation = (1008, "too many fragments");
 /// A length is not encoded in the fewest bytes, or its highest bit is 1.
 const LENGTH_NOT_MINIMAL: Violation = (1002, "length not minimal");
 
 /// Follows the frames of one peer by their headers and counts the fragments of each message. The input may be split
 /// anywhere. Control frames may come between fragments and do not count.
 #[derive(Debug)]
-pub struct FrameWalker {
+pub(crate) struct FrameWalker {
     header: [u8; HEADER_MAX],
     /// Number of header bytes so far.
     have: usize,
@@ -176,13 +176,13 @@ impl FrameWalker {
 
     /// Whether the current message exceeds the limit of fragments.
     #[must_use]
-    pub const fn has_too_many(&self) -> bool {
+    pub(crate) const fn has_too_many(&self) -> bool {
         self.fragments > self.fragments_max
     }
 
     /// Whether the bytes so far end with a complete message.
     #[must_use]
-    pub const fn is_between(&self) -> bool {
+    pub(crate) const fn is_between(&self) -> bool {
         self.have == 0 && self.rest == 0 && self.fragments == 0
     }
 
@@ -225,7 +225,7 @@ pub fn binary_frame_header(length: usize, out: &mut Vec<u8>) {
 }
 
 /// Appends an unmasked text frame whose payload is what `write` appends.
-pub fn frame_text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn frame_text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     // Nearly every message needs a header of four bytes. For another header the message is moved.
     const ROOM: usize = 4;
     let start = out.len();

@@ -8,17 +8,19 @@ pub mod frame;
 
 use std::io::{self, Read, Write};
 
+pub use tungstenite::Bytes;
+pub(crate) use tungstenite::Utf8Bytes;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::error::{CapacityError, Error};
 use tungstenite::handshake::MidHandshake;
 use tungstenite::handshake::client::ClientHandshake;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-pub use tungstenite::{Bytes, Utf8Bytes};
 use tungstenite::{HandshakeError, Message};
 
+pub(crate) use frame::frame_text;
 use frame::{FrameWalker, TOO_MANY_FRAGMENTS};
-pub use frame::{binary_frame_header, frame_text, text_frame_header};
+pub use frame::{binary_frame_header, text_frame_header};
 
 /// Limits on what the peer may send.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +80,7 @@ impl std::fmt::Display for Failure {
 }
 
 /// The header with which a simulated venue identifies itself.
-pub const SOURCE_HEADER: &str = "x-spreadwire-source";
+pub(crate) const SOURCE_HEADER: &str = "x-spreadwire-source";
 
 /// One end of a WebSocket connection.
 pub struct WebSocket {
@@ -132,12 +134,12 @@ impl WebSocket {
     }
 
     /// How many frames may still be read, see [`Self::allow`].
-    pub fn frames_left(&mut self) -> usize {
+    pub(crate) fn frames_left(&mut self) -> usize {
         self.pipe().frames_left
     }
 
     /// Whether received bytes wait for [`Self::allow`].
-    pub fn has_input(&mut self) -> bool {
+    pub(crate) fn has_input(&mut self) -> bool {
         let pipe = self.pipe();
         pipe.frames_left == 0 && pipe.taken < pipe.input.len()
     }
@@ -234,7 +236,7 @@ impl WebSocket {
 
     /// Releases the memory that a large message took, on the server's side. Call it only after a whole message, when
     /// all received bytes have been read.
-    pub fn give_back(&mut self, limits: Limits) {
+    pub(crate) fn give_back(&mut self, limits: Limits) {
         if !self.is_open() {
             return;
         }
