@@ -1,6 +1,6 @@
 //! The detector against a brute-force one: all pairs of venues, exact integers, nothing clever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -96,6 +96,10 @@ struct Oracle {
     cells: BTreeMap<(u32, u16), Known>,
     open: BTreeMap<Key, ()>,
     alerted: BTreeMap<Key, MonoNs>,
+    /// Venues whose connection was lost, and that have quoted nothing since.
+    lost: BTreeSet<u16>,
+    /// Times of the first quotes of a venue after such a loss.
+    reconnects: BTreeMap<u16, Vec<MonoNs>>,
     /// What happened, and whether it is alerted. `None`: closed, for whatever reason.
     told: Vec<(Key, Option<Change>, bool)>,
 }
@@ -124,6 +128,19 @@ impl Oracle {
         }
     }
 
+    /// `venue` has quoted, whatever it was.
+    fn heard(&mut self, venue: u16, now: MonoNs) {
+        if self.lost.remove(&venue) {
+            self.reconnects.entry(venue).or_default().push(now);
+        }
+    }
+
+    /// Whether the last half minute has a reconnect of `venue` that was the fourth within ten minutes.
+    fn reconnects_too_often(&self, venue: u16, now: MonoNs) -> bool {
+        let times = self.reconnects.get(&venue).into_iter().flat_map(|times| times.windows(4));
+        times.into_iter().any(|four| four[3].0 - four[0].0 <= 600 * SECOND && now.0 - four[3].0 < 30 * SECOND)
+    }
+
     /// Whether the legs hold and their spread is above `ratio`, in thousandths, of the threshold.
     fn is_above(
         &self,
@@ -141,6 +158,7 @@ impl Oracle {
             ThresholdOn::Net => (fees[usize::from(buy)], fees[usize::from(sell)]),
         };
         refusal_of_legs(from, to, now, options).is_none()
+            && ![buy, sell].into_iter().any(|venue| self.reconnects_too_often(venue, now))
             && is_above(from, to, fees_of(options.threshold_on), 50 * ratio)
             && !is_above(from, to, fees_of(ThresholdOn::Net), options.implausible_pct.to_units(5))
     }
@@ -158,7 +176,9 @@ impl Oracle {
                 let of_net = (fees[usize::from(*buy)], fees[usize::from(*sell)]);
                 let is_implausible = is_above(from, to, of_net, options.implausible_pct.to_units(5));
                 let is_cheap = options.threshold_on == ThresholdOn::Gross || is_above(from, to, of_net, 50_000);
+                let is_restless = [*buy, *sell].into_iter().any(|venue| self.reconnects_too_often(venue, now));
                 let reason = refusal_of_legs(from, to, now, options)
+                    .or(is_restless.then_some(AlertRefusal::Reconnect))
                     .or(is_implausible.then_some(AlertRefusal::Implausible))
                     .or((!is_cheap).then_some(AlertRefusal::Fees));
                 if let Some(reason) = reason {
@@ -226,6 +246,9 @@ fn compare(
                     ..Quote::default()
                 };
                 let merged = core.merge(&quote, |_| ());
+                if directory.is_quoted(quote.instrument, quote.venue) {
+                    oracle.heard(venue, now);
+                }
                 if !directory.is_quoted(quote.instrument, quote.venue) {
                     prop_assert_eq!(merged, Err(DropReason::NotWanted));
                 } else if bid == 0 || ask == 0 || bid > ask {
@@ -248,6 +271,7 @@ fn compare(
             }
             Step::Down(venue) => {
                 down(&mut core, VenueId(venue), Origin::Own, now, &mut events);
+                oracle.lost.insert(venue);
                 for instrument in 0..INSTRUMENTS as u32 {
                     oracle.void(instrument, venue, AlertRefusal::VoidLeg);
                     oracle.look(instrument, now, &fees, &options);
@@ -324,6 +348,17 @@ fn system_1s_example_opens_once_and_repeats_after_a_minute() {
         Step::Quote(0, 0, 9_990, 10_000, 2),
         Step::Quote(1, 0, 10_055, 10_060, 2),
     ];
+    compare(&steps, [0; VENUES], ThresholdOn::Gross, (800, 1000)).unwrap();
+}
+
+#[test]
+fn a_venue_that_reconnects_four_times_is_no_leg_for_half_a_minute() {
+    let again = [Step::Down(0), Step::Quote(0, 0, 9_980, 9_980, 2)];
+    let mut steps = vec![Step::Quote(1, 0, 10_050, 10_050, 2)];
+    for _ in 0..4 {
+        steps.extend(again.clone());
+    }
+    steps.extend([Step::Wait(31 * SECOND), Step::Quote(1, 0, 10_050, 10_050, 2), Step::Quote(0, 0, 9_980, 9_980, 2)]);
     compare(&steps, [0; VENUES], ThresholdOn::Gross, (800, 1000)).unwrap();
 }
 
