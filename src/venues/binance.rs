@@ -408,7 +408,9 @@ fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], BinanceBookTicker)> {
         scan.literal(b",\"data\":")?;
     }
     scan.literal(b"{\"u\":")?;
-    let BookTicker { sequence, symbol, bid, ask } = reading::scan_book_ticker(&mut scan)?;
+    let sequence = scan.integer()?;
+    scan.literal(b",\"s\":\"")?;
+    let BookTicker { symbol, bid, ask } = reading::scan_book_ticker(&mut scan)?;
     scan.literal(b"}")?;
     if wrapped {
         scan.literal(b"}")?;

@@ -366,7 +366,9 @@ fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], GateBookTicker)> {
     scan.literal(b",\"channel\":\"spot.book_ticker\",\"event\":\"update\",\"result\":{\"t\":")?;
     let at = time(scan.integer()?);
     scan.literal(b",\"u\":")?;
-    let BookTicker { sequence, symbol, bid, ask } = reading::scan_book_ticker(&mut scan)?;
+    let sequence = scan.integer()?;
+    scan.literal(b",\"s\":\"")?;
+    let BookTicker { symbol, bid, ask } = reading::scan_book_ticker(&mut scan)?;
     scan.literal(b"}}")?;
     scan.end()?;
     Some((symbol, GateBookTicker { sequence, at, bid, ask }))

@@ -16,7 +16,7 @@ use crate::venues::codes::Codes;
 use crate::venues::depth::{ChainLink, Chained, Depth, LEVELS_MAX, LevelChange, PerInstrument, TopStamp};
 use crate::venues::ladder::{self, levels_of};
 use crate::venues::listing::{self, Listing, ListingEntry, TradingStatusPage};
-use crate::venues::reading::{self, Asked, Sequences, array, changes, integer, level, side_if_any, text, time};
+use crate::venues::reading::{self, Asked, BookTicker, Sequences, array, changes, integer, side_if_any, text, time};
 use crate::venues::writing::{self, ClientSubscriptions};
 use crate::venues::{
     BookFacts, Check, DecodeError, Decoded, ExchangeSide, Facts, FeedCodec, Frame, Keepalive, Market, Messages,
@@ -294,15 +294,7 @@ fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], GeminiBookTicker)> {
     scan.literal(b",\"E\":")?;
     let at = time(scan.integer()?);
     scan.literal(b",\"s\":\"")?;
-    let symbol = scan.string()?;
-    scan.literal(b",\"b\":\"")?;
-    let bid = scan.quoted_decimal()?;
-    scan.literal(b",\"B\":\"")?;
-    let bid_size = scan.quoted_decimal()?;
-    scan.literal(b",\"a\":\"")?;
-    let ask = scan.quoted_decimal()?;
-    scan.literal(b",\"A\":\"")?;
-    let ask_size = scan.quoted_decimal()?;
+    let BookTicker { symbol, bid, ask } = reading::scan_book_ticker(&mut scan)?;
     if scan.literal(b",\"c\":\"").is_some() {
         scan.string()?;
         scan.literal(b",\"C\":\"")?;
@@ -310,7 +302,7 @@ fn scan_book_ticker(frame: &[u8]) -> Option<(&[u8], GeminiBookTicker)> {
     }
     scan.literal(b"}")?;
     scan.end()?;
-    Some((symbol, GeminiBookTicker { sequence, at, bid: level(bid, bid_size), ask: level(ask, ask_size) }))
+    Some((symbol, GeminiBookTicker { sequence, at, bid, ask }))
 }
 
 impl GeminiState {

@@ -30,10 +30,8 @@ pub(crate) fn scan_level(scan: &mut Scan<'_>) -> Option<Level> {
     (!price.is_zero()).then(|| level(price, size))
 }
 
-/// What Binance's `bookTicker` and Gate's `spot.book_ticker` say, with the same names and in the same order.
-pub struct BookTicker<'a> {
-    /// `u`: number of the change of the book.
-    pub sequence: u64,
+/// What the book tickers of Binance, Gate and Gemini have in common, with the same names and in the same order.
+pub(crate) struct BookTicker<'a> {
     /// `s`.
     pub symbol: &'a [u8],
     /// `b`, `B`.
@@ -42,11 +40,9 @@ pub struct BookTicker<'a> {
     pub ask: Level,
 }
 
-/// Scans the members of a [`BookTicker`] behind `"u":`, to the last size.
+/// Scans the members of a [`BookTicker`] behind `"s":"`, to the last size.
 #[inline(always)]
 pub(crate) fn scan_book_ticker<'a>(scan: &mut Scan<'a>) -> Option<BookTicker<'a>> {
-    let sequence = scan.integer()?;
-    scan.literal(b",\"s\":\"")?;
     let symbol = scan.string()?;
     scan.literal(b",\"b\":\"")?;
     let bid = scan.quoted_decimal()?;
@@ -56,7 +52,7 @@ pub(crate) fn scan_book_ticker<'a>(scan: &mut Scan<'a>) -> Option<BookTicker<'a>
     let ask = scan.quoted_decimal()?;
     scan.literal(b",\"A\":\"")?;
     let ask_size = scan.quoted_decimal()?;
-    Some(BookTicker { sequence, symbol, bid: level(bid, bid_size), ask: level(ask, ask_size) })
+    Some(BookTicker { symbol, bid: level(bid, bid_size), ask: level(ask, ask_size) })
 }
 
 /// The decimal in `value`.
