@@ -29,7 +29,7 @@ pub struct Address {
     kind: RedisServer,
     /// How we prove ourselves to the Sentinels.
     sentinel: RedisConnectionInfo,
-    /// Whom to trust, and what to show, where there is TLS.
+    /// With TLS: the trusted authorities, and our certificate.
     certificates: Option<TlsCertificates>,
 }
 

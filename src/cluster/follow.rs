@@ -66,7 +66,7 @@ const PULSE_MAX: usize = 300;
 
 /// What a follower is made of.
 pub struct FollowParts {
-    /// Who is who.
+    /// Names and ids of instruments and venues.
     pub directory: Arc<Directory>,
     /// To the detector; for all venues, with voids of [`Origin::Shared`].
     pub handover: Handover,

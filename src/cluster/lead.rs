@@ -48,7 +48,7 @@ const STOP_SLEEP: Duration = Duration::from_millis(2);
 
 /// What the stage is made of.
 pub struct LeadParts {
-    /// Who is who.
+    /// Names and ids of instruments and venues.
     pub directory: Arc<Directory>,
     /// Tells what we lead.
     pub publisher: Publisher,
@@ -74,7 +74,7 @@ pub struct LeadParts {
     pub alarm: (Alarm, Parker),
     /// Time.
     pub clock: Clock,
-    /// Who we are, and how patient.
+    /// Name of this instance, and its time limits.
     pub settings: ClusterSettings,
 }
 
@@ -401,7 +401,7 @@ impl Lead {
         }
     }
 
-    /// Who holds the leases.
+    /// The holders of the leases.
     fn show_leaders(&self, view: &ClusterView) {
         let Some(board) = self.cluster() else { return };
         for (venue, shown) in self.parts.directory.venues().iter().zip(&board.venues) {

@@ -31,7 +31,7 @@ const KEYS_MAX: usize = 256;
 
 /// What this is made of.
 pub struct LegacyParts {
-    /// Who is who.
+    /// Names and ids of instruments and venues.
     pub directory: Arc<Directory>,
     /// The quotes.
     pub matrix: SharedMatrix,
@@ -43,7 +43,7 @@ pub struct LegacyParts {
     pub instance: String,
     /// Its host.
     pub hostname: String,
-    /// Whose price a pair shows: the first of these that has a fresh one, then the other venues.
+    /// Venues in order of preference: a pair shows the fresh price of the first that has one, then of the other venues.
     pub order: Vec<VenueId>,
     /// Validity of quotes.
     pub quotes: QuoteOptions,

@@ -96,7 +96,7 @@ pub struct Subscriber {
 
 /// What a detector is built from.
 pub struct DetectorParts {
-    /// Who is who.
+    /// Names and ids of instruments and venues.
     pub directory: Arc<Directory>,
     /// The matrix's only writer.
     pub matrix: MatrixWriter,

@@ -87,7 +87,7 @@ pub struct DialOrder {
     pub(crate) slot: usize,
     /// What to reach.
     pub(crate) job: Job,
-    /// Who may vouch for the other end.
+    /// The authorities that may certify the other end.
     pub trust: Trust,
     /// Has room for as many answers as its owner has orders out.
     pub answers: Sender<DialAnswer>,

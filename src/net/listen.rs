@@ -116,7 +116,7 @@ impl Addresses {
         self.0.proxies.iter().any(|network| network.contains(address))
     }
 
-    /// Who sent a request that came from `peer` with `forwarded_for`, the value of `X-Forwarded-For`. Each proxy adds the
+    /// The sender of a request that came from `peer` with `forwarded_for`, the value of `X-Forwarded-For`. Each proxy adds the
     /// address that it was called from at the end (<https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/X-Forwarded-For>,
     /// read 2026-11-30), so the last address that is no proxy counts; what stands before it may be made up.
     #[must_use]
@@ -155,7 +155,7 @@ impl Addresses {
     }
 }
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     /// Its address, as far as it is known.

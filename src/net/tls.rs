@@ -13,7 +13,7 @@ use rustls::{CertificateError, ClientConfig, Connection as Tls, RootCertStore, S
 
 use crate::net::ReadOutcome;
 
-/// Who is trusted: the public roots, and perhaps one more authority.
+/// The trusted authorities: the public roots, and perhaps one more.
 #[derive(Clone)]
 pub struct Trust {
     pub(super) config: Arc<ClientConfig>,
@@ -40,7 +40,7 @@ impl Trust {
     }
 }
 
-/// Who we are to those that dial us: a certificate and its key.
+/// Our certificate and its key, which clients see.
 #[derive(Clone)]
 pub(crate) struct ServerIdentity(Arc<ServerConfig>);
 

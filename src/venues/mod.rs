@@ -39,8 +39,8 @@ use crate::metrics::reasons::DecodeReason;
 use crate::time::{MonoNs, UnixNs};
 use crate::wire::json::JsonError;
 
-/// Who names no venues gets this many, the first of [`VENUES`]. The others are there for the asking: more
-/// connections, and markets that are not comparable without a thought, such as Upbit's in won.
+/// A configuration without `venues` uses this many, the first of [`VENUES`]. The others have to be named: they cost
+/// connections, and some of their markets are not directly comparable, such as Upbit's in won.
 pub const DEFAULT_VENUES: usize = 6;
 
 /// Every venue, in the default order of preference for prices.
@@ -167,7 +167,7 @@ pub struct Facts {
     pub opening: Opening,
     /// Base-tier taker fee in percent.
     pub taker_fee_pct: &'static str,
-    /// Who keeps the connection alive.
+    /// The side that keeps the connection alive.
     pub keepalive: Keepalive,
     /// Largest message that the venue may send, in bytes.
     pub message_max: usize,
@@ -296,7 +296,7 @@ pub enum Opening {
     },
 }
 
-/// Who keeps an idle connection alive, besides WebSocket pings, which are always answered.
+/// The side that keeps an idle connection alive, besides WebSocket pings, which are always answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keepalive {
     /// The server pings by WebSocket; nothing of ours is needed.
@@ -583,7 +583,7 @@ pub struct Decoded {
 /// A REST reply that a codec needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
-    /// Whose book it is.
+    /// Instrument of the book.
     pub instrument: InstrumentId,
     /// Path and query below the venue's REST address, that of [`Venue::listing`].
     pub path: String,
@@ -703,7 +703,7 @@ pub struct Top {
 /// What goes with a change of a book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BookNote {
-    /// Whose book it is.
+    /// Instrument of the book.
     pub instrument: InstrumentId,
     /// The venue's number of the last change; 0 where it has none.
     pub sequence: u64,

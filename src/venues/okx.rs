@@ -172,7 +172,7 @@ struct OkxState {
     symbols: Symbols,
     /// Order books are asked for, and not quotes: those whose subscription began without a whole one.
     paged: Option<PagedBooks>,
-    /// Whose subscription was acknowledged, and no whole book or page has come since.
+    /// Instruments with an acknowledged subscription that have received no whole book or page since.
     is_new: PerInstrument<bool>,
     /// Instruments that `bbo-tbt` has quoted.
     seen: SeenInstruments,

@@ -179,8 +179,8 @@ impl OpportunityLog {
         Some((OpportunityUpdate::Opened, self.events, self.open.entry(key).or_insert(entry)))
     }
 
-    /// Who is alerted of `event`, which is not recorded yet: clients that ask for more than the first proof, and for at most
-    /// the second. The alert of the detector comes later for those that ask for more proof than it has.
+    /// The clients that receive an alert of `event`, which is not recorded yet: those that ask for more than the first
+    /// proof, and for at most the second. Clients that ask for more proof than the event has receive the alert later.
     #[must_use]
     pub(crate) fn audience(&self, event: &OpportunityEvent) -> (Proof, Proof) {
         let proof = event.opportunity.coexistence.proof;
